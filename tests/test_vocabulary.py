@@ -32,6 +32,7 @@ PRIVATE = {
     "doors": "entry points",
     "everybody": "all examples",
     "gauged": "centred",
+    "grown": "larger, final, scaled",
     "guilty": "nonfinite, failing",
     "hangs": "depends",
     "home": "module",

@@ -111,7 +111,7 @@ def test_many_examples_and_a_short_budget_lead_to_a_share_and_are_said(monkeypat
     net, x, y = digits(1797)
     for name in ("partly", "cost", "curvature"):
         monkeypatch.setattr(f"memorymaps.nets.sampled.{name}.CALIBRATION_EXAMPLES", 40)
-    monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 64)
+    monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 64)
 
     def draw(share):
         recipe = mm.Laplace(Sampled(error=1e-3, budget=0.4, share=share), prior=PRIOR)

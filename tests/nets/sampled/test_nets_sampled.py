@@ -373,7 +373,7 @@ def test_four_rows_an_effective_parameter_give_sizes(kind, task):
 
 @pytest.mark.slow
 def test_rows_grow_until_the_asked_error_the_budget_or_all(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 16)
+    monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 16)
     net, x, y, prior = small("mlp", "number")
     draw = functools.partial(drawn_map, net, x, y, likelihood=Gaussian(0.1), prior=prior)
     grown = draw(Sampled(error=0.2))
@@ -463,7 +463,7 @@ def test_too_few_rows_are_warned_of_with_a_number_that_is_enough():
 @pytest.mark.slow
 def test_rows_that_were_grown_are_those_of_one_draw(monkeypatch):
     net, x, y, prior = small("cnn", "classes")
-    monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 60)
+    monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 60)
     monkeypatch.setattr("memorymaps.nets.sampled.rows.pool._PIECE", 37)
     grown = drawn_map(net, x, y, Sampled(error=0.15), prior=prior)
     q = grown.origin.posterior.covariance.q
@@ -765,7 +765,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
 
 @pytest.mark.slow
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
-    monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 16)
+    monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 16)
     timed = lambda problem, kinds: PassWork(6e7, 3e4, 6e4, 6e4)  # noqa: E731
     monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_work", timed)
     net, x, y, prior = small("mlp", "number")
@@ -785,7 +785,7 @@ def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_fir
 
 @pytest.mark.slow
 def test_a_forecast_is_spent_and_not_passed(monkeypatch):
-    monkeypatch.setattr("memorymaps.nets.sampled.growth.FIRST", 32)
+    monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 32)
     net, x, y, prior = small("cnn", "classes")
     setting = build_problem(mm.Laplace("sampled", prior=prior)(net, "categorical"), ArrayExamples.of(x, y))
     cost = cost_of(setting, rows_types(setting), counted_work(setting, rows_types(setting)))

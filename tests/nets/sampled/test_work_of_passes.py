@@ -25,7 +25,7 @@ from memorymaps.nets.covariance.gram import DenseRows, GroupRows, group_rows, in
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.problem import build_problem
-from memorymaps.nets.sampled import growth
+from memorymaps.nets.sampled import sample_size
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.rows import work as row_work
@@ -133,15 +133,15 @@ def test_squared_lengths_are_asked_for_where_the_budget_allows_reverse_passes():
 
 
 def test_samples_are_not_followed_by_others_of_about_the_same_size():
-    assert growth._next(256, wanted=600, most=600) == 600
-    assert growth._next(256, wanted=768, most=768) == 768
-    assert growth._next(256, wanted=700, most=768) == 700
-    assert growth._next(256, wanted=800, most=800) == 512
-    assert growth._next(256, wanted=400, most=600) == 400
-    assert growth._next(256, wanted=260, most=5000) == 320
-    assert growth._next(256, wanted=256, most=700) == 320  # never the same sample again
-    assert growth._next(256, wanted=256, most=300) == 300
-    assert growth._next(512, wanted=600, most=600) == 600
+    assert sample_size._next(256, wanted=600, most=600) == 600
+    assert sample_size._next(256, wanted=768, most=768) == 768
+    assert sample_size._next(256, wanted=700, most=768) == 700
+    assert sample_size._next(256, wanted=800, most=800) == 512
+    assert sample_size._next(256, wanted=400, most=600) == 400
+    assert sample_size._next(256, wanted=260, most=5000) == 320
+    assert sample_size._next(256, wanted=256, most=700) == 320  # never the same sample again
+    assert sample_size._next(256, wanted=256, most=300) == 300
+    assert sample_size._next(512, wanted=600, most=600) == 600
 
 
 def test_products_with_rows_in_files_take_a_third_longer():

@@ -88,8 +88,8 @@ def _eigenvalues(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, varian
 
 
 def _shrunk(values: Tensor, scale: Tensor) -> Tensor:
-    grown = values * scale[:, None]
-    return (grown / (1 + grown)).sum(1)
+    scaled = values * scale[:, None]
+    return (scaled / (1 + scaled)).sum(1)
 
 
 def _log(h: Array) -> Array:

@@ -158,9 +158,9 @@ class SampledCovariance:
 
         Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`.
         """
-        grown = 1 / self.kept - 1  # W g
+        gain = 1 / self.kept - 1  # W g
         drawn = self.q * self.weights
-        return (1 - drawn + grown * (1 - self.q)) / ((1 + grown / self.weights) * drawn * self.kept)
+        return (1 - drawn + gain * (1 - self.q)) / ((1 + gain / self.weights) * drawn * self.kept)
 
     @property
     def shortfall(self) -> float:
@@ -178,8 +178,8 @@ class SampledCovariance:
     @property
     def _stood_for(self) -> Tensor:
         """`h_j/q_j [m]`, `h = g/(1 + g)` a row's own leverage."""
-        grown = 1 / self.kept - 1  # W g
-        return grown / (self.weights + grown) / self.q
+        gain = 1 / self.kept - 1  # W g
+        return gain / (self.weights + gain) / self.q
 
     def cavities(self, dtype: torch.dtype) -> Cavities:
         """The training examples' posteriors, by products in double or in single precision."""

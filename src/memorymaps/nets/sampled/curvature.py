@@ -25,19 +25,19 @@ from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
 from memorymaps.nets.sampled.errors.projection import projection_error
 from memorymaps.nets.sampled.forecast import Forecast
-from memorymaps.nets.sampled.growth import Costs, GrownRows, SampleSize, grown_rows
 from memorymaps.nets.sampled.measures import MEASURES
 from memorymaps.nets.sampled.rows.bases import projected_kinds
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
+from memorymaps.nets.sampled.sample_size import Costs, RowSample, SampleSize, row_sample
 from memorymaps.nets.sampled.solving import RowsForSolving
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
 _OF_SIZES = 0.2  # of the budget, that may be spent on the rows' squared lengths
 _MIN_REPORTED = 5e-4  # of a value, what undrawn rows may change, from which it is stated
-_OF_EVIDENCE = 2048  # rows by which a prior by evidence is found before they grow for it
+_OF_EVIDENCE = 2048  # rows by which a prior by evidence is found
 
 
 @dataclass(frozen=True)
@@ -69,36 +69,36 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     _check_memory(costs.whole, recipe, pool.total)
     if problem.prior_by_evidence:
         pool = _at_evidence(pool, costs.few, recipe)
-    grown = grown_rows(pool, recipe, costs, probe)
-    if recipe.share is None and _short_of_budget(grown, recipe, costs.few, len(problem.examples)):
+    sample = row_sample(pool, recipe, costs, probe)
+    if recipe.share is None and _short_of_budget(sample, recipe, costs.few, len(problem.examples)):
         share = _SHARE
-        grown = grown_rows(pool, recipe, Costs.of(pool, recipe, share, work), probe)
-    grown = _compared(pool, grown, probe)
-    rows = len(grown.covariance.q)
+        sample = row_sample(pool, recipe, Costs.of(pool, recipe, share, work), probe)
+    sample = _compared(pool, sample, probe)
+    rows = len(sample.covariance.q)
     notes = (
         f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
-        f"{grown.why}. Each example's own rows are taken out of its posterior.",
-        f"Relative standard errors, of the draw of the rows and of half the bias removed: {grown.stated}.",
-        f"Forecast of the map's work: {Forecast.of(grown.cost, rows, grown.stated.worst)}",
-        *_of_undrawn_rows(grown),
-        *grown.directions.notes,
-        *_of_projection(pool, grown),
+        f"{sample.why}. Each example's own rows are taken out of its posterior.",
+        f"Relative standard errors, of the draw of the rows and of half the bias removed: {sample.stated}.",
+        f"Forecast of the map's work: {Forecast.of(sample.cost, rows, sample.stated.worst)}",
+        *_of_undrawn_rows(sample),
+        *sample.directions.notes,
+        *_of_projection(pool, sample),
     )
 
     def build(deltas: Deltas) -> SampledCovariance:
         if deltas is pool.problem.prior:
-            return grown.covariance
-        found = pool.covariance(grown.rows, deltas)
-        return replace(found, projected=grown.covariance.projected, undrawn=grown.covariance.undrawn)
+            return sample.covariance
+        found = pool.covariance(sample.rows, deltas)
+        return replace(found, projected=sample.covariance.projected, undrawn=sample.covariance.undrawn)
 
-    exact = rows >= pool.total and grown.directions.exact and grown.covariance.projected is None
-    error, *sizes = grown.stated.error
-    cautions = _too_few(grown, pool.total, recipe)
+    exact = rows >= pool.total and sample.directions.exact and sample.covariance.projected is None
+    error, *sizes = sample.stated.error
+    cautions = _too_few(sample, pool.total, recipe)
     estimate = CurvatureEstimate(build, notes, 1.0, cautions=cautions)
     if not exact:
         estimate = replace(estimate, relative_error=error, size_errors=(sizes[0], sizes[1]))
-    solving = RowsForSolving(pool.without_rows(), grown.cost)
-    return DrawnRows(estimate, exact or grown.stated.worst <= recipe.error, share, grown.directions, solving)
+    solving = RowsForSolving(pool.without_rows(), sample.cost)
+    return DrawnRows(estimate, exact or sample.stated.worst <= recipe.error, share, sample.directions, solving)
 
 
 def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool, PassWork]:
@@ -117,20 +117,20 @@ def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool
     return pool, replace(projected, before=projected.before + work.before)
 
 
-def _compared(pool: RowPool, grown: GrownRows, probe: Probe) -> GrownRows:
+def _compared(pool: RowPool, sample: RowSample, probe: Probe) -> RowSample:
     """With what projecting changes among its errors."""
     problem = pool.problem
     if not pool.projected:
-        return grown
-    error = problem.ranks.agreed(projection_error(pool, grown.covariance, grown.rows, probe))
-    covariance = replace(grown.covariance, projected=error)
-    found = problem.ranks.agreed(probe.state(problem, covariance, grown.directions, pool.half(grown.rows)))
-    return replace(grown, covariance=replace(covariance, undrawn=found.undrawn), stated=found.stated)
+        return sample
+    error = problem.ranks.agreed(projection_error(pool, sample.covariance, sample.rows, probe))
+    covariance = replace(sample.covariance, projected=error)
+    found = problem.ranks.agreed(probe.state(problem, covariance, sample.directions, pool.half(sample.rows)))
+    return replace(sample, covariance=replace(covariance, undrawn=found.undrawn), stated=found.stated)
 
 
-def _of_undrawn_rows(grown: GrownRows) -> tuple[str, ...]:
+def _of_undrawn_rows(sample: RowSample) -> tuple[str, ...]:
     """What the map says where half of the rows was off by more than it stated; nothing where the stated errors held."""
-    undrawn = grown.covariance.undrawn
+    undrawn = sample.covariance.undrawn
     if max(undrawn) < _MIN_REPORTED:
         return ()
     parts = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, undrawn, strict=True))
@@ -140,14 +140,14 @@ def _of_undrawn_rows(grown: GrownRows) -> tuple[str, ...]:
     )
 
 
-def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
+def _of_projection(pool: RowPool, sample: RowSample) -> tuple[str, ...]:
     """What the map says of it; nothing where rows are as they are."""
-    if grown.covariance.projected is None:
+    if sample.covariance.projected is None:
         return ()
     chosen = [kind for kind in pool.kinds if isinstance(kind, LayerProjection)]
     kept = max(max(kind.shape) for kind in chosen)
     numbers = [math.prod(kind.shape) for kind in chosen], [len(kind.outputs) * len(kind.inputs) for kind in chosen]
-    relative = zip(MEASURES, grown.covariance.projected.relative, strict=True)
+    relative = zip(MEASURES, sample.covariance.projected.relative, strict=True)
     return (
         f"Rows of {len(chosen)} of {len(pool.kinds)} blocks of parameters along at most {kept} directions of their "
         f"inputs and of their outputs, {sum(numbers[0]):,} of {sum(numbers[1]):,} numbers: the leading ones of a "
@@ -156,10 +156,10 @@ def _of_projection(pool: RowPool, grown: GrownRows) -> tuple[str, ...]:
     )
 
 
-def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...]:
+def _too_few(sample: RowSample, total: int, recipe: SampleSize) -> tuple[str, ...]:
     """The warning where an error is so large that sizes say nothing; how many rows or directions there should be."""
-    rows, worst, projected = len(grown.covariance.q), grown.stated.worst, grown.covariance.projected
-    if not grown.stated.ranks_only:
+    rows, worst, projected = len(sample.covariance.q), sample.stated.worst, sample.covariance.projected
+    if not sample.stated.ranks_only:
         return ()
     if projected is not None and max(projected.relative) > worst / 2:
         more = max(_DIRECTIONS, _MORE * (recipe.projection or 1))
@@ -167,10 +167,10 @@ def _too_few(grown: GrownRows, total: int, recipe: SampleSize) -> tuple[str, ...
             f"projection={recipe.projection} is too few directions for sizes, which are off by {worst:.0%} by their "
             f"own account: read ranks, or use Sampled(projection={more})",
         )
-    most = min(total, grown.cost.most(math.inf))
-    wanted = Forecast.to_reach(grown.cost, (rows, worst), recipe.error, most).rows
+    most = min(total, sample.cost.most(math.inf))
+    wanted = Forecast.to_reach(sample.cost, (rows, worst), recipe.error, most).rows
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
-    readable = "not even ranks" if grown.stated.unusable else "ranks"
+    readable = "not even ranks" if sample.stated.unusable else "ranks"
     return (
         f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or "
         f"use {remedy}",
@@ -186,9 +186,9 @@ def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPoo
     return replace(pool, problem=replace(problem, prior=prior))
 
 
-def _short_of_budget(grown: GrownRows, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
+def _short_of_budget(sample: RowSample, recipe: SampleSize, cost: SampledCost, n: int) -> bool:
     """Whether a few percent of the examples could have more rows than all of them."""
-    few = grown.rows < min(cost.most(math.inf), cost.n * cost.k) and grown.stated.worst > recipe.error
+    few = sample.rows < min(cost.most(math.inf), cost.n * cost.k) and sample.stated.worst > recipe.error
     return recipe.rows is None and few and n * _SHARE >= CALIBRATION_EXAMPLES
 
 

@@ -91,7 +91,7 @@ def partly_sampled(
 
 def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) -> PartlySampledPosterior:
     """EKFAC of all examples, calibrated on some at random; sampled rows for these and the most sensitive."""
-    n, quick = len(problem.examples), _QuickLook.of(problem)
+    n, quick = len(problem.examples), _KroneckerEstimates.of(problem)
     positions = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATION_EXAMPLES), replace=False))
     random = torch.as_tensor(positions, device=quick.variance.device)
     data, exact = _by_rows(problem, base, positions)
@@ -123,7 +123,7 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     )
 
 
-def _by_other_half(likelihood: Any, data: Any, quick: _QuickLook, true: Tensor) -> Tensor:
+def _by_other_half(likelihood: Any, data: Any, quick: _KroneckerEstimates, true: Tensor) -> Tensor:
     """Values `[3, n]` of the examples by EKFAC, those of each half calibrated on the other."""
     found, even = torch.empty_like(true), torch.arange(len(quick.leverage), device=true.device) % 2 == 0
     for fitted, seen in ((even, ~even), (~even, even)):
@@ -166,7 +166,7 @@ class _Errors:
 
 
 @dataclass(frozen=True)
-class _QuickLook:
+class _KroneckerEstimates:
     """EKFAC's variances `[N, c, c]`, sensitivities and leverages `[N]` in the cavity form."""
 
     variance: Tensor
@@ -174,16 +174,16 @@ class _QuickLook:
     leverage: Tensor
 
     @classmethod
-    def of(cls, problem: LaplaceProblem) -> _QuickLook:
+    def of(cls, problem: LaplaceProblem) -> _KroneckerEstimates:
         """All examples: a pass over the data beside EKFAC's own."""
         covariance = EKFAC(examples=_FACTORED).fit(problem).build(problem.prior)
         found = [part for batch in problem.examples for part in _quick_batch(problem, covariance, batch)]
         variance, sensitivity, leverage = (torch.cat(each) for each in zip(*problem.ranks.gathered(found), strict=True))
         return cls(variance, sensitivity, leverage)
 
-    def at(self, places: Tensor) -> _QuickLook:
+    def at(self, places: Tensor) -> _KroneckerEstimates:
         """Some examples."""
-        return _QuickLook(self.variance[places], self.sensitivity[places], self.leverage[places])
+        return _KroneckerEstimates(self.variance[places], self.sensitivity[places], self.leverage[places])
 
     def most_sensitive(self, count: int) -> Tensor:
         """Which `[N]` are the most sensitive ones."""

@@ -75,7 +75,7 @@ class Sampled(CurvatureStructure):
 
     def __post_init__(self) -> None:
         if self.rows is not None and (not _is_whole(self.rows) or self.rows < 1):
-            raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None to let them grow")
+            raise ValueError(f"rows = {self.rows!r}: expected a whole number of rows ≥ 1, or None: as many as needed")
         if self.projection is not None:
             as_count("projection", self.projection, instead=" of directions, projection=64, or None")
         if not _is_number(self.error) or not 0 < self.error < float("inf"):
@@ -87,10 +87,10 @@ class Sampled(CurvatureStructure):
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
-        """A forward pass, and the growth of rows, as if it took as long as half of a pass with all outputs."""
+        """A forward pass, and the samples of rows, as if it took as long as half of a pass with all outputs."""
         n = len(problem.examples)
-        grown = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
-        return Step("curvature of outputs", n), grown
+        rows = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
+        return Step("curvature of outputs", n), rows
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""

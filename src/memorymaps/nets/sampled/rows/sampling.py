@@ -59,8 +59,8 @@ def log_determinant(lower: Tensor, q: Tensor, weights: Tensor, kept: Tensor) -> 
     `K = L Lᵀ`, `kept` the diagonal of `K⁻¹`, `1/(1 + W g)`. Row by row, its part over its draw, `q log(1 + W g)`, is
     replaced by that of a row held with weight one; `g` is the same before and after where `W` is the debiased weight.
     """
-    grown = 1 / kept - 1  # W g
-    parts = torch.log1p(grown / weights) / q - torch.log1p(grown)
+    gain = 1 / kept - 1  # W g
+    parts = torch.log1p(gain / weights) / q - torch.log1p(gain)
     return 2 * float(lower.diagonal().log().sum()) + float(parts.sum())
 
 

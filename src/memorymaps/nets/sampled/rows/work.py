@@ -28,7 +28,7 @@ _MANY_ROWS, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their num
 class PassWork:
     """Multiplications in double precision, or what takes as long as they: of an `epoch` of training; of an example's
     `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
-    few of other examples; the same in `single` precision; those spent `before` the rows grow, on timing and on the
+    few of other examples; the same in `single` precision; those spent `before` rows are drawn, on timing and on the
     lengths of rows; and how many times as long as a large matrix product a multiplication of an example's rows takes.
     """
 

@@ -1,4 +1,4 @@
-"""How rows grow until the map is as exact as requested, or the budget or memory is spent."""
+"""How many rows are drawn: more until the map is as exact as requested, or the budget or memory is spent."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class SampleSize(Protocol):
 
     @property
     def rows(self) -> int | None:
-        """Number of rows; `None`: they grow."""
+        """Number of rows; `None`: as many as the error needs."""
 
     @property
     def error(self) -> float:
-        """Relative standard error of leverage and sensitivity at which they stop growing."""
+        """Relative standard error of leverage and sensitivity at which no more are drawn."""
 
     @property
     def seed(self) -> int:
@@ -105,7 +105,7 @@ def _few(whole: SampledCost, passes: PassWork, work: float) -> float:
 
 
 @dataclass(frozen=True)
-class GrownRows:
+class RowSample:
     """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions."""
 
     covariance: SampledCovariance
@@ -116,8 +116,8 @@ class GrownRows:
     directions: Directions
 
 
-def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> GrownRows:
-    """Samples of growing size until the error is small enough or a limit is reached."""
+def row_sample(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> RowSample:
+    """Samples of increasing size until the error is small enough or a limit is reached."""
     problem, cost = pool.problem, costs.few
     most = max(1, min(pool.total, cost.most(costs.work)))
     rows = recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST)
@@ -132,7 +132,7 @@ def grown_rows(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
         why = _enough(rows, recipe, pool, cost, stated, most)
         why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
-            return _precise(GrownRows(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
+            return _precise(RowSample(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
         forecast = costs.forecast((rows, stated.worst), recipe.error, most)
         _say(problem, str(forecast))
         rows = _next(rows, forecast.rows, most)
@@ -146,15 +146,15 @@ def _next(rows: int, wanted: int, most: int) -> int:
     return min(most, larger if most <= _LAST * rows else min(2 * rows, larger))
 
 
-def _precise(grown: GrownRows, problem: LaplaceProblem, probe: Probe, error: float) -> GrownRows:
+def _precise(sample: RowSample, problem: LaplaceProblem, probe: Probe, error: float) -> RowSample:
     """In double precision where single precision adds more than a tenth of the error that is asked for."""
-    if grown.directions.precision == torch.float64:
-        return grown
-    rounding = problem.ranks.agreed(probe.rounding(problem, grown.covariance, grown.directions))
+    if sample.directions.precision == torch.float64:
+        return sample
+    rounding = problem.ranks.agreed(probe.rounding(problem, sample.covariance, sample.directions))
     if rounding <= _OF_ROUNDING * error:
-        return replace(grown, directions=replace(grown.directions, rounding=rounding))
+        return replace(sample, directions=replace(sample.directions, rounding=rounding))
     return replace(
-        grown, directions=replace(grown.directions, precision=torch.float64), cost=grown.cost.in_double_precision()
+        sample, directions=replace(sample.directions, precision=torch.float64), cost=sample.cost.in_double_precision()
     )
 
 
