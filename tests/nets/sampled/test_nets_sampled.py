@@ -41,7 +41,7 @@ from memorymaps.nets.refit.group_refit import NetworkGroupRefit
 from memorymaps.nets.refit.objective import LeaveOutObjective
 from memorymaps.nets.sampled import covariance as sampled_covariance
 from memorymaps.nets.sampled.budget import PER_SECOND
-from memorymaps.nets.sampled.cost import cost_of
+from memorymaps.nets.sampled.cost import cost_of, kinds_within
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.rows.sampling import (
@@ -591,6 +591,17 @@ def test_rows_beyond_memory_are_kept_in_files(kind, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []  # files without a name
     left = [each.leave_out({"some": [1, 2]}).to_pandas()["rest_sensitivity"] for each in (held, filed)]
     np.testing.assert_allclose(left[1], left[0], rtol=1e-3)
+
+
+def test_rows_are_kept_in_files_where_the_budget_is_short_of_all_directions_and_not_of_rows(monkeypatch):
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.PROBE_EXAMPLES", 4)
+    net, x, y = case("cnn", 400)
+    setting = build_problem(mm.Laplace("sampled", prior=DELTA)(net, "categorical"), ArrayExamples.of(x, y))
+    work = PassWork(epoch=2e7, outputs=1e4, direction=1e6, single=1e5)  # 30 epochs are half of a pass
+    assert cost_of(setting, rows_types(setting), work).most(30 * work.epoch) == 0
+    assert FiledRows not in kinds_within(setting, "30 epochs", None, work)
+    monkeypatch.setattr("memorymaps.nets.sampled.cost.NUMBERS", 20_000)
+    assert FiledRows in kinds_within(setting, "30 epochs", None, work)
 
 
 def in_file(rows):

@@ -129,12 +129,26 @@ def kinds_within(problem: LaplaceProblem, budget: Budget, rows: int | None, work
     """How each group's rows are kept: in memory, or those of layers used more than once in files, where the budget
     allows more rows than memory does.
     """
-    kinds = rows_types(problem)
+    kinds: list[Kind] = [*rows_types(problem)]
     filed: list[Kind] = [FiledRows if kind is DenseRows else kind for kind in kinds]
-    most = len(problem.examples) * problem.num_outputs
-    allowed = cost_of(problem, filed, work).most(multiplications_of(budget, work.epoch))
-    fits = cost_of(problem, kinds, work).fits(allowed if rows is None else min(rows, most))
-    return [*kinds] if fits else filed
+    if rows is not None:
+        most = len(problem.examples) * problem.num_outputs
+        return kinds if cost_of(problem, kinds, work).fits(min(rows, most)) else filed
+    in_memory, in_files = (_most_rows(problem, each, budget, work) for each in (kinds, filed))
+    return filed if in_files > in_memory else kinds
+
+
+def _most_rows(problem: LaplaceProblem, kinds: Sequence[Kind], budget: Budget, work: PassWork) -> int:
+    """The most rows within a budget and memory, along all directions or along as many as leave half of it for them."""
+    whole, multiplications = cost_of(problem, kinds, work), multiplications_of(budget, work.epoch)
+    few = min(float(whole.k), directions_within(whole, work, multiplications))
+    return max(each.most(multiplications) for each in (whole, cost_of(problem, kinds, work, few)))
+
+
+def directions_within(whole: SampledCost, work: PassWork, multiplications: float) -> float:
+    """How many directions an example may have on average so that half of the multiplications are left for the rows."""
+    along_none = whole.passes - whole.n * whole.k * work.direction
+    return max(1.0, (multiplications / 2 - along_none) / max(1.0, whole.n * work.single))
 
 
 def cost_of(

@@ -12,7 +12,7 @@ import torch
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
-from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES, FIRST, SampledCost, cost_of
+from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES, FIRST, SampledCost, cost_of, directions_within
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
@@ -81,7 +81,7 @@ class Costs:
         work, most = multiplications_of(recipe.budget, passes.epoch), min(pool.total, whole.most(math.inf))
         if whole.most(work) >= min(most, recipe.rows or most):
             return cls(whole, whole, Directions.all_of(problem), work)
-        directions = Directions.leading(problem, math.inf if recipe.rows else _few(whole, passes, work))
+        directions = Directions.leading(problem, math.inf if recipe.rows else directions_within(whole, passes, work))
         largest = pool.by_example.argsort(descending=True)[:examples].to(directions.counts.device)
         mean = float(directions.counts[largest].double().mean())
         return cls(whole, cost_of(problem, pool.kinds, passes, mean, examples), directions, work)
@@ -96,12 +96,6 @@ class Costs:
         if self.few is self.whole or self.whole.multiplications(rows) > self.work:
             return self.few, self.directions
         return self.whole, self.directions.all_again(self.whole.k)
-
-
-def _few(whole: SampledCost, passes: PassWork, work: float) -> float:
-    """How many directions an example may have on average so that half of the work is left for the rows."""
-    along_none = whole.passes - whole.n * whole.k * passes.direction
-    return max(1.0, (work / 2 - along_none) / max(1.0, whole.n * passes.single))
 
 
 @dataclass(frozen=True)
