@@ -72,7 +72,7 @@ def robust() -> Iterator[Family]:
     yield of("quantile", lm.QuantileRegressor(alpha=0.0), "real", sizes=False)
     yield of("linear svc", LinearSVC(tol=1e-8, max_iter=10**6), "two", penalty={"C": 0.01})
     yield of("linear svc of three", LinearSVC(tol=1e-8, max_iter=10**6), "three", penalty={"C": 0.01})
-    yield of("linear svr", LinearSVR(epsilon=0.1, tol=1e-8, max_iter=10**6), "real", sizes=False)
+    yield of("linear svr", LinearSVR(epsilon=0.1, tol=1e-8, max_iter=10**5), "real", sizes=False)
 
 
 def kernels() -> Iterator[Family]:

@@ -13,7 +13,9 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
+from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
+from memorymaps.nets.sampled.measures import Removal
 from memorymaps.nets.sampled.structure import Sampled
 
 PRIOR = 1.0
@@ -81,15 +83,26 @@ def test_a_calibrated_variance_has_the_calibrated_leverage_below_its_bound():
     h = cavity_leverage(Categorical(), f, y, w, variance)
     assert bool((h < 3).all())
     wanted = 0.4 * h.numpy()
-    found = calibrated(Categorical(), f, y, w, variance, Calibration.of(h.numpy(), wanted))
+    without = calibrated(Categorical(), f, y, w, variance, Calibration.of(h.numpy(), wanted))
+    removal = Removal.of(Categorical(), f, y, w, without)
+    found = removal.with_example(without)
     leverage = (Categorical().curvature(f, y) @ found).diagonal(dim1=1, dim2=2).sum(-1)
     np.testing.assert_allclose(leverage, wanted, rtol=1e-6)
+    np.testing.assert_allclose(removal.value(Categorical(), y, w)[0], wanted, rtol=1e-6)
     np.testing.assert_allclose(found, found.mT)
     same = Calibration.of(h.numpy(), h.numpy())
     assert same.spread == pytest.approx(0, abs=1e-9)
-    curvature = Categorical().curvature(f, y)
-    own = torch.linalg.inv(torch.linalg.inv(variance) + curvature)
-    np.testing.assert_allclose(calibrated(Categorical(), f, y, w, variance, same), own, rtol=1e-5, atol=1e-10)
+    np.testing.assert_allclose(calibrated(Categorical(), f, y, w, variance, same), variance, rtol=1e-5)
+
+
+def test_a_calibrated_leverage_that_rounds_to_its_bound_has_a_removal():
+    f, y, w = torch.zeros(3, 1).double(), torch.ones(3, 1).double(), torch.ones(3).double()
+    variance = torch.tensor([1e-3, 1.0, 1e6]).double()[:, None, None]
+    h = cavity_leverage(Gaussian(), f, y, w, variance)
+    without = calibrated(Gaussian(), f, y, w, variance, Calibration.of(h.numpy(), np.ones(3)))
+    removal = Removal.of(Gaussian(), f, y, w, without)
+    assert bool((removal.value(Gaussian(), y, w)[0] > 1 - 1e-8).all())
+    assert bool((removal.with_example(without) < 1).all())
 
 
 def test_a_calibration_is_monotone_and_states_what_it_leaves():

@@ -282,7 +282,7 @@ def test_deleting_a_row_changes_the_cavity_as_the_jackknife_says(monkeypatch):
         inverse = sampled_covariance.inverse_of(gram.cholesky_factor)
         kept = inverse.square().sum(0)
         less = sampled_covariance.SampledCovariance(
-            gram, whole.owners[rest], whole.q[rest], weight[rest], inverse, kept
+            gram, whole.owners[rest], whole.q[rest], weight[rest], inverse, kept, whole.chance
         )
         (_, after), = less.cavities(torch.float64).of(batch, positions)  # fmt: skip
         change = before.moves[..., j, None] * before.moves[..., j][:, None] / before.kept[:, j, None, None]

@@ -18,18 +18,25 @@ from memorymaps.nets import Sampled
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import left_out
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
+from memorymaps.nets.sampled.errors.stated import Stated
 
 DELTA = 0.3
 
 
 @functools.cache
-def classes(rare):
-    """Softmax regression at its minimum: digits modulo three, and features that only two examples have."""
+def classes(rare, size=1.0):
+    """Softmax regression at its minimum: digits modulo three, and features that only two examples have; of the same
+    class where the features are large, so that these examples are confident.
+    """
     images, digits = load_digits(return_X_y=True)
-    rng, features = np.random.default_rng(0), np.zeros((300, rare))
-    for feature in range(rare):
-        features[rng.choice(300, 2, replace=False), feature] = 1
-    x, y = torch.tensor(np.c_[images[:300, ::4] / 16, features]), torch.tensor(digits[:300] % 3)
+    rng, features, y = np.random.default_rng(0), np.zeros((300, rare)), digits[:300] % 3
+    pairs = [rng.choice(300, 2, replace=False) for _ in range(rare)]
+    if size > 1:
+        pairs = np.arange(2 * rare).reshape(rare, 2)
+        y[pairs[:, 1]] = y[pairs[:, 0]]
+    for feature, pair in enumerate(pairs):
+        features[pair, feature] = size
+    x, y = torch.tensor(np.c_[images[:300, ::4] / 16, features]), torch.tensor(y)
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(x.shape[1], 3)).double()
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=100, line_search_fn="strong_wolfe")
@@ -45,8 +52,8 @@ def classes(rare):
     return net, x, y
 
 
-def drawn(rare, structure):
-    net, x, y = classes(rare)
+def drawn(rare, structure, size=1.0):
+    net, x, y = classes(rare, size)
     recipe = mm.Laplace(structure, prior=DELTA)
     return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, progress=False)
 
@@ -60,7 +67,7 @@ def rows_of(m):
 def test_half_of_the_rows_are_those_of_a_sample_of_half_the_size():
     problem, whole, pool = rows_of(drawn(0, Sampled(rows=60)))
     alone = pool.without_rows().covariance(30, problem.prior)
-    sources = AllAndHalf.by(whole, *pool.half(60))
+    sources = AllAndHalf.by(whole, pool.half(60))
     batch, places = next(iter(problem.examples)), torch.arange(len(problem.examples))
     everywhere = Directions.all_of(problem)
     assert 0 < len(alone.q) < len(whole.q)
@@ -110,3 +117,23 @@ def test_nothing_is_added_where_the_stated_errors_hold():
     assert m.origin.posterior.covariance.undrawn == (0.0, 0.0, 0.0)
     assert "rows that were not drawn" not in " ".join(m.provenance.description.notes)
     assert np.mean(np.abs(m["leverage"] - exact["leverage"]) <= 2 * m["leverage_se"]) > 0.85
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_confident_examples_whose_rows_are_hardly_ever_drawn_have_an_error(seed):
+    exact, m = (drawn(25, structure, size=30.0) for structure in ("full", Sampled(rows=150, seed=seed)))
+    pairs = np.arange(300) < 50
+    off = np.abs(m["leverage"] - exact["leverage"])
+    assert np.mean(off[pairs] > 0.25) > 0.5  # the other one of the pair was not drawn
+    assert np.mean(off[pairs] <= 2 * m["leverage_se"][pairs]) > 0.8
+    assert m.provenance.description.cautions  # of so many errors it warns
+    others = off[~pairs], m["leverage_se"][~pairs]
+    assert np.median(others[1]) < 3 * np.median(others[0])
+    default = drawn(25, Sampled(seed=seed), size=30.0)
+    np.testing.assert_allclose(default["leverage"], exact["leverage"], atol=0.02)
+
+
+def test_errors_that_are_no_numbers_are_infinite():
+    stated = Stated((0.05, float("nan"), 0.1), (0.0, 0.0, 0.0))
+    assert stated.worst == np.inf
+    assert stated.unusable

@@ -14,6 +14,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 
 _HALVINGS = 60  # of the interval that a scale is found in
 _WIDEST = 30.0  # |log t| of the scales that are tried
+_LARGEST = 1e9  # of the eigenvalues of `tC`: leverages that round to their bound have no removal
 _TINY = 1e-300
 
 
@@ -64,21 +65,15 @@ def cavity_leverage(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, var
 def calibrated(
     likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor, calibration: Calibration
 ) -> Tensor:
-    """Variances `t V(I + tΛV)⁻¹ [n, c, c]` with `t` such that the leverage `tr tC(I + tC)⁻¹` is the calibrated one."""
+    """Variances without each example, `tV [n, c, c]`, of which the leverage `tr tC(I + tC)⁻¹` is the calibrated one."""
     values = _eigenvalues(likelihood, f, y, w, variance)
     target = calibration(_shrunk(values, torch.ones_like(w)))
-    low, high = torch.full_like(w, -_WIDEST), torch.full_like(w, _WIDEST)
+    low, high = torch.full_like(w, -_WIDEST), (_LARGEST / values.amax(1).clamp(min=_TINY)).log().clamp(max=_WIDEST)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         below = _shrunk(values, middle.exp()) < target
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    scaled = variance * ((low + high) / 2).exp()[:, None, None]
-    root = w[:, None, None].sqrt() * likelihood.fisher_root(f, y)
-    loaded = torch.matmul(scaled, root)
-    eye = torch.eye(root.shape[-1], dtype=f.dtype, device=f.device)
-    inside = eye + torch.matmul(root.mT, loaded)
-    found = scaled - torch.matmul(loaded, torch.linalg.solve(inside, loaded.mT))
-    return (found + found.mT) / 2
+    return variance * ((low + high) / 2).exp()[:, None, None]
 
 
 def _eigenvalues(likelihood: Likelihood, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:

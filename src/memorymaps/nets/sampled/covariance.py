@@ -44,13 +44,16 @@ class Cavity:
 
     `variance [n, r, r]` is `J_i S̃_{−i}⁻¹J_iᵀ` without its bias, along the directions of the batch, in double precision,
     and `removed [n, r, r]` that bias; `moves = Y_{−o} [n, r, m]` and `kept = κ [n, m]` say what deleting one drawn row
-    does: it grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing.
+    does: it grows by `moves_j moves_jᵀ/kept_j`. An example's own rows move nothing. `prior [n, r, r]` is `J_i D⁻¹J_iᵀ`,
+    and `chance [n]` the largest probability that a row of the example is drawn with.
     """
 
     variance: Tensor
     removed: Tensor
     moves: Tensor
     kept: Tensor
+    prior: Tensor
+    chance: Tensor
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class SampledCovariance:
     """`S̃⁻¹`, and `S̃_{−i}⁻¹` for the training examples; a `PosteriorCovariance` for all that asks no example's place.
 
     `owners [m]` are the positions of the examples that the drawn rows belong to, ascending; `q [m]` the probabilities
-    they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`.
+    they were drawn with, `weights [m]` their weights, `inverse [m, m]` is `L⁻¹` and `kept [m]` the diagonal of `K⁻¹`;
+    `chance [N]` is the largest probability of a row of each example.
     `projected` is what projecting the rows changes (`errors/projection.py`); None where they are as they are. Rows that
     were not drawn may change so many times the size of each measure, `undrawn` (`errors/half.py`).
     """
@@ -69,29 +73,39 @@ class SampledCovariance:
     weights: Tensor
     inverse: Tensor
     kept: Tensor
+    chance: Tensor
     projected: ProjectionError | None = None
     undrawn: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     @classmethod
-    def of(cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor) -> SampledCovariance:
+    def of(
+        cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], owners: Tensor, q: Tensor, chance: Tensor
+    ) -> SampledCovariance:
         """From drawn rows, one example and direction each, and the probabilities that they were drawn with."""
         inverses = inverses_of(prior.precisions)
         matrix = gram_matrix(rows, inverses)
         for each, inverse in zip(rows, inverses, strict=True):
             if isinstance(each, ProjectedRows):
                 matrix.diagonal().add_(each.own_outside(inverse))
-        return cls.of_products(prior, rows, matrix, owners, q)
+        return cls.of_products(prior, rows, matrix, owners, q, chance)
 
     @classmethod
     def of_products(
-        cls, prior: BlockDiagonalCovariance, rows: Sequence[Any], matrix: Tensor, owners: Tensor, q: Tensor
+        cls,
+        prior: BlockDiagonalCovariance,
+        rows: Sequence[Any],
+        matrix: Tensor,
+        owners: Tensor,
+        q: Tensor,
+        chance: Tensor,
     ) -> SampledCovariance:
         """From drawn rows and their products `A D⁻¹Aᵀ [m, m]`."""
         weights = debiased_weights(q, lambda weight: inverse_diagonal(_lower(matrix, weight)))
         lower = _lower(matrix, weights)
         scaled = tuple(each.scaled(weights.sqrt()) for each in rows)
         inverse = inverse_of(lower)
-        return cls(GramCovariance(prior, scaled, lower), owners, q, weights, inverse, inverse.square().sum(0))
+        gram, kept = GramCovariance(prior, scaled, lower), inverse.square().sum(0)
+        return cls(gram, owners, q, weights, inverse, kept, chance)
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -176,6 +190,11 @@ class SampledCovariance:
         return float(self._stood_for.sum())
 
     @property
+    def effective_parameters_se(self) -> float:
+        """The standard error of that estimate: `Σ_j (1 − q_j)(h_j/q_j)²`."""
+        return float(((1 - self.q) * self._stood_for.square()).sum().sqrt())
+
+    @property
     def _stood_for(self) -> Tensor:
         """`h_j/q_j [m]`, `h = g/(1 + g)` a row's own leverage."""
         gain = 1 / self.kept - 1  # W g
@@ -186,7 +205,7 @@ class SampledCovariance:
         rows = tuple(each.to(dtype) for each in self.gram.rows)
         inverses = inverses_of(self.gram.prior.precisions)
         root, kept, bias = (each.to(dtype) for each in (self.inverse, self.kept, self.bias))
-        drawn = (self.owners, self.q, root, kept, bias, self.shortfall, self.projected, self.undrawn)
+        drawn = (self.owners, self.q, root, kept, bias, self.chance, self.shortfall, self.projected, self.undrawn)
         return Cavities(self.groups, rows, inverses, *drawn)
 
 
@@ -202,6 +221,7 @@ class Cavities:
     root: Tensor
     kept: Tensor
     bias: Tensor
+    chance: Tensor
     shortfall: float
     projected: ProjectionError | None
     undrawn: tuple[float, ...]
@@ -227,9 +247,10 @@ class Cavities:
         moves, kept, more = self._without(moves, *self._own(positions))
         plain = variance + more
         if not bool(self.bias.any()):
-            return Cavity(plain, torch.zeros_like(plain), moves, kept)
+            return Cavity(plain, torch.zeros_like(plain), moves, kept, own, self.chance[positions])
         variance = _less(plain, torch.matmul(moves * self.bias, moves.mT).double())
-        return Cavity(variance, (plain + plain.mT) / 2 - variance, moves, kept)
+        removed = (plain + plain.mT) / 2 - variance
+        return Cavity(variance, removed, moves, kept, own, self.chance[positions])
 
     def _own(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Places `[n, r]` of the examples' own rows among those drawn, and which of the `n × r` there are."""

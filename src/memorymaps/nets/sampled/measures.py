@@ -46,6 +46,12 @@ class Removal:
         leverage = torch.matmul(self.inside, self.kept).diagonal(dim1=1, dim2=2).sum(-1)
         return torch.stack([leverage, self.change.abs().sum(-1), likelihood.example_loss(self.new_outputs, y, w)])
 
+    def with_example(self, variance: Tensor) -> Tensor:
+        """`V^{\\i}(I + ΛV^{\\i})⁻¹ [n, c, c]`, from `V^{\\i}` itself."""
+        eye = torch.eye(variance.shape[1], dtype=variance.dtype, device=variance.device)
+        found = torch.linalg.solve(eye + torch.matmul(self.loaded, self.root.mT), variance)
+        return (found + found.mT) / 2
+
     def added_leverage(self, variance: Tensor) -> Tensor:
         """What a small part of `V^{\\i}`, `variance [n, c, c]`, adds to the leverage: `tr (I + C)⁻¹LᵀVL(I + C)⁻¹`."""
         turned = torch.matmul(self.root, self.kept)

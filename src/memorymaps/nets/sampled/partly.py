@@ -20,6 +20,9 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
 from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
+from memorymaps.nets.sampled.directions import Data
+from memorymaps.nets.sampled.errors.example_estimates import estimated
+from memorymaps.nets.sampled.measures import Removal, cavity_measures, magnitudes
 from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -60,7 +63,7 @@ class PartlySampledPosterior(SampledNetworkPosterior):
 
     def extra_columns(self, batch: Batch, at: Any) -> Mapping[str, Array]:
         """The standard errors, and `sampled`: whether a row is by sampled curvature. Errors of the other rows are in
-        proportion to the value.
+        proportion to the value, of a loss to how far it moves.
         """
         found = dict(super().extra_columns(batch, at))
         return found | {"sampled": self.chosen[self._positions(batch)].cpu().numpy()}
@@ -68,9 +71,10 @@ class PartlySampledPosterior(SampledNetworkPosterior):
     def _quick(self, batch: Batch, places: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         likelihood, y, w = self.likelihood, self.problem.target(batch), self.problem.weights(batch)
         f = torch.as_tensor(self.outputs(batch.inputs), device=self.network.device).double()
-        variance = calibrated(likelihood, f, y, w, self.quick[places], self.calibration)
-        values = _values(likelihood, f, y, w, variance)
-        return f, variance, values.new_tensor(self.spread)[:, None] * values
+        without = calibrated(likelihood, f, y, w, self.quick[places], self.calibration)
+        removal = Removal.of(likelihood, f, y, w, without)
+        size = magnitudes(likelihood, (f, y, w), removal.value(likelihood, y, w))
+        return f, removal.with_example(without), size.new_tensor(self.spread)[:, None] * size
 
 
 def partly_sampled(
@@ -94,14 +98,15 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     n, quick = len(problem.examples), _KroneckerEstimates.of(problem)
     positions = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATION_EXAMPLES), replace=False))
     random = torch.as_tensor(positions, device=quick.variance.device)
-    data, exact = _by_rows(problem, base, positions)
-    true = _values(problem.network.likelihood, *data, exact)
+    data, true = _by_rows(problem, base, positions)
     calibration = Calibration.of(to_numpy(quick.leverage[random]), to_numpy(true[0]))
     chosen = quick.most_sensitive(math.ceil(share * n))
     others = ~chosen[random]
     chosen[random] = True
     found = _by_other_half(problem.network.likelihood, data, quick.at(random), true)
-    errors = _Errors.of(base.description, calibration.spread, (found[:, others], true[:, others]), quick.parts(chosen))
+    values = (found, true, magnitudes(problem.network.likelihood, data, true))
+    off = tuple(each[:, others] for each in values)
+    errors = _Errors.of(base.description, calibration.spread, off, quick.parts(chosen))
     note = (
         f"{int(chosen.sum()):,} of {n:,} examples by sampled rows (column 'sampled'): the most sensitive by EKFAC, and "
         f"{len(positions)} at random. The others by EKFAC, calibrated on the latter by a monotone fit; leverages it "
@@ -129,17 +134,18 @@ def _by_other_half(likelihood: Any, data: Any, quick: _KroneckerEstimates, true:
     for fitted, seen in ((even, ~even), (~even, even)):
         half = Calibration.of(to_numpy(quick.leverage[fitted]), to_numpy(true[0, fitted]))
         f, y, w = (each[seen] for each in data)
-        found[:, seen] = _values(likelihood, f, y, w, calibrated(likelihood, f, y, w, quick.variance[seen], half))
+        without = calibrated(likelihood, f, y, w, quick.variance[seen], half)
+        found[:, seen] = cavity_measures(likelihood, f, y, w, without)
     return found
 
 
-def _by_rows(
-    problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Outputs, targets and weights of the examples at these positions, and their variances by sampled rows."""
+def _by_rows(problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array) -> tuple[Data, Tensor]:
+    """Outputs, targets and weights of the examples at these positions, and the measures `[3, n]` by sampled rows."""
     batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=problem.network.device)
-    f, variance, _ = results(problem, base.cavities, batch, places, base.directions)
-    return (f, problem.target(batch), problem.weights(batch)), variance
+    found = list(estimated(problem, base.cavities, batch, places, base.directions))
+    order = torch.cat([here for here, *_ in found]).argsort()
+    f, y, w = (torch.cat(each)[order] for each in zip(*(data for _, data, _ in found), strict=True))
+    return (f, y, w), torch.cat([each.value for *_, each in found], dim=1)[:, order]
 
 
 @dataclass(frozen=True)
@@ -150,14 +156,14 @@ class _Errors:
     all: tuple[float, float, float]
 
     @classmethod
-    def of(cls, described: Description, spread: float, values: tuple[Tensor, Tensor], parts: list[float]) -> _Errors:
-        """From calibrated and sampled `values [3, n]` of the same examples; those by rows have such `parts` of the
+    def of(cls, described: Description, spread: float, values: tuple[Tensor, ...], parts: list[float]) -> _Errors:
+        """From calibrated and sampled values of the same examples and the sizes of the latter, `[3, n]` each (of a loss
+        how far it moves); those by rows have such `parts` of the
         squares of leverage and sensitivity, and of the number of examples. Errors of the rows are in both. Of the mean
         left-out loss it is the mean difference, with its own standard error.
         """
-        found, true = values
-        size = true.square().sum(1).clamp(min=_TINY)
-        off = ((found - true).square().sum(1) / size).sqrt().clamp(min=spread)
+        found, true, size = values
+        off = ((found - true).norm(dim=1) / size.norm(dim=1).clamp(min=_TINY)).clamp(min=spread)
         of_mean = torch.hypot((found - true).sum(1), (found - true).norm(dim=1)) / true.sum(1).clamp(min=_TINY)
         rows = torch.tensor([described.relative_error or 0.0, *(described.size_errors or (0.0, 0.0))]).to(off)
         left = 1 - torch.tensor(parts).to(off)
@@ -208,15 +214,3 @@ def _quick_batch(problem: LaplaceProblem, covariance: Any, batch: Batch) -> Iter
         return variance, moved, cavity_leverage(likelihood, f, y[part], w[part], variance)
 
     return problem.batch_size.run(batch.inputs, work)
-
-
-def _values(likelihood: Any, f: Tensor, y: Tensor, w: Tensor, variance: Tensor) -> Tensor:
-    """Leverage, sensitivity and left-out loss `[3, n]` of the cavity form, from `V` with the example in it."""
-    curvature = w[:, None, None] * likelihood.curvature(f, y)
-    eye = torch.eye(f.shape[1], dtype=f.dtype, device=f.device)
-    error = w[:, None] * likelihood.error(f, y)
-    pulled = torch.linalg.solve(eye - torch.matmul(curvature, variance), error[..., None])
-    moved = f + torch.matmul(variance, pulled)[..., 0]
-    change = (likelihood.mean(moved) - likelihood.mean(f)).abs().sum(-1)
-    leverage = torch.matmul(curvature, variance).diagonal(dim1=1, dim2=2).sum(-1)
-    return torch.stack([leverage, change, likelihood.example_loss(moved, y, w)]).abs()

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.sampled.covariance import Cavities, Cavity, SampledCovariance
+from memorymaps.nets.sampled.rows.pool import HalfSample
 
 _COVERED = 0.95  # of the examples are within two standard errors
 _TINY = 1e-300
@@ -39,13 +40,15 @@ class AllAndHalf:
     scale: Tensor
 
     @classmethod
-    def by(cls, covariance: SampledCovariance, places: Tensor, q: Tensor) -> AllAndHalf:
-        """`q [m']` are the probabilities of the rows at `places [m']` in a sample of half the size."""
+    def by(cls, covariance: SampledCovariance, sample: HalfSample) -> AllAndHalf:
+        """The same by the rows of a sample of half the size."""
+        places, q, chance = sample
         weights, lower = covariance.weights[places], covariance.gram.cholesky_factor[places]
         matrix = lower @ lower.T  # I + √W A D⁻¹Aᵀ √W
         matrix.diagonal().sub_(1)
         matrix /= weights.sqrt()[:, None] * weights.sqrt()
-        found = SampledCovariance.of_products(covariance.gram.prior, (), matrix, covariance.owners[places], q)
+        owners = covariance.owners[places]
+        found = SampledCovariance.of_products(covariance.gram.prior, (), matrix, owners, q, chance)
         half = replace(found, projected=covariance.projected).cavities(torch.float64)
         whole = replace(covariance, undrawn=found.undrawn).cavities(torch.float64)
         return cls(whole, half, places, (found.weights / weights).sqrt())

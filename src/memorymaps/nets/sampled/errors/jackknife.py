@@ -15,11 +15,15 @@ Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to 
 With fewer than two rows for each effective parameter the draw is not all: the bias that the weights leave is removed,
 and the truth was between the values with and without it (benchmarks), so that half of their distance is a standard
 error; and where rows are so few that they determine only a part `1 − r` of the effective parameters which they stand
-for, `r²/2` of the value is added, `r` the covariance's shortfall.
+for, `r²/2` of the value is added, `r` the covariance's shortfall. An example whose gradients no drawn row shares has
+nearly its prior variance, a part `ρ` of it near one; the row of another one like it, which would reduce its value by a
+part of about its leverage `h`, may not have been drawn: where its own rows have the probability `q`, `ρ²(1 − q)h/2` of
+the value is added.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +34,7 @@ from memorymaps.nets.sampled.covariance import Cavities, Cavity
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.measures import Removal, cavity_measures, magnitudes
 
+_TINY = 1e-300
 UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to the value with the bias
 
 
@@ -51,9 +56,13 @@ class Estimates:
 
     @property
     def standard_error(self) -> Tensor:
-        """`[3, n]`: of the draw, half of a bias that was removed, of directions and parameters that are left out."""
+        """`[3, n]`: of the draw, half of a bias that was removed, of directions and parameters that are left out.
+
+        Infinite where it is no number: of a rate that overflows without the example.
+        """
         draw = self.deleted.square().sum(-1).double()
-        return (draw + (UNSURE * self.bias).square() + self.left_out.square() + self.undetermined.square()).sqrt()
+        parts = draw + (UNSURE * self.bias).square() + self.left_out.square() + self.undetermined.square()
+        return parts.sqrt().nan_to_num(nan=math.inf, posinf=math.inf)
 
 
 def estimates(
@@ -83,19 +92,23 @@ def estimates(
     inner = torch.matmul(completion.regression.mT, torch.matmul(found.root, found.kept))
     shrunk = torch.matmul(torch.matmul(inner, inner.mT).to(dtype), cavity.moves)
     changes = torch.stack([(shrunk * cavity.moves).sum(1), along * pulled, back * pulled])
-    variance = whole - torch.matmul(torch.matmul(found.loaded, found.kept), found.loaded.mT)
     deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
     others = found.added_leverage(completion.others(cavity.variance))
     left_out = directions.uncertainty(likelihood, data, basis, value, others)
     bias = _bias(likelihood, data, completion.whole(cavity.variance + cavity.removed), value, source)
-    undetermined = _undetermined(source, magnitudes(likelihood, data, value))
-    return Estimates(whole, (variance + variance.mT) / 2, value, deleted, bias, left_out, undetermined)
+    within = torch.matmul(basis.mT, found.root)
+    own, before = ((within * torch.matmul(each, within)).sum((1, 2)) for each in (cavity.variance, cavity.prior))
+    outside = (own / before.clamp(min=_TINY)).square() * (1 - cavity.chance) * value[0].clamp(max=1)
+    undetermined = _undetermined(source, magnitudes(likelihood, data, value), UNSURE * outside)
+    return Estimates(whole, found.with_example(whole), value, deleted, bias, left_out, undetermined)
 
 
-def _undetermined(source: Cavities, size: Tensor) -> Tensor:
-    """`[3, n]`: `r²/2` of the measures' `size`, what rows that were not drawn and what projecting the rows changes."""
+def _undetermined(source: Cavities, size: Tensor, outside: Tensor) -> Tensor:
+    """`[3, n]`: `r²/2` of the measures' `size` and the part `outside [n]` of it, what rows that were not drawn and what
+    projecting the rows changes.
+    """
     undrawn = size.new_tensor(source.undrawn)[:, None]
-    found = torch.hypot(undrawn, torch.full_like(undrawn, UNSURE * source.shortfall**2)) * size
+    found = torch.hypot(torch.hypot(undrawn, torch.full_like(undrawn, UNSURE * source.shortfall**2)), outside) * size
     if source.projected is None:
         return found
     return torch.hypot(found, size.new_tensor(source.projected.spread)[:, None] * source.projected.scale_of_error(size))

@@ -20,6 +20,7 @@ from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates, estimates
 from memorymaps.nets.sampled.errors.stated import Stated
 from memorymaps.nets.sampled.measures import magnitudes
+from memorymaps.nets.sampled.rows.pool import HalfSample
 
 _TINY = 1e-300
 
@@ -58,12 +59,10 @@ class Probe:
         problem: LaplaceProblem,
         covariance: SampledCovariance,
         directions: Directions,
-        half: tuple[Tensor, Tensor],
+        half: HalfSample,
     ) -> Probed:
-        """The errors of a map by this covariance along these directions; `half` are the rows of a sample of half the
-        size, their places among those drawn, and their probabilities.
-        """
-        found = self._without(problem, AllAndHalf.by(covariance, *half))
+        """The errors of a map by this covariance along these directions, and what half of the rows says of them."""
+        found = self._without(problem, AllAndHalf.by(covariance, half))
         along = problem.network.likelihood, found.data, found.cavity, found.places, found.share
         calibrated, left_out = directions.calibrated(*along)
         undrawn = UndrawnRows.of(found.by_half, found.by_all, found.share)

@@ -91,7 +91,8 @@ def projection_error(pool: RowPool, covariance: SampledCovariance, rows: int, pr
     pieces = RowPieces(pool, tuple(rows_types(problem)), pool.drawn(rows))
     prior = prior_covariance(problem, problem.prior)
     matrix = pieces.gram(inverses_of(prior.precisions))
-    whole = SampledCovariance.of_products(prior, covariance.gram.rows, matrix, covariance.owners, covariance.q)
+    drawn = (covariance.owners, covariance.q, covariance.chance)
+    whole = SampledCovariance.of_products(prior, covariance.gram.rows, matrix, *drawn)
     same = whole.cavities(torch.float64)
     fields = {name: getattr(same, name) for name in same.__dataclass_fields__}
     plain = UnprojectedCavities(**fields, pieces=pieces, weights=whole.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _MIN_REPORTED_BIAS = 5e-4  # relative bias from which it is stated
@@ -11,11 +12,16 @@ _TOO_LARGE, _USELESS = 0.3, 3.0  # relative errors from which sizes, and ranks, 
 @dataclass(frozen=True)
 class Stated:
     """What a map may be off by, relative: of leverage and sensitivity over the training examples, `√Σ se²/√Σ x²` and
-    `Σ bias x/Σ x²`, and of the mean left-out loss; biases are those that were removed, half of each is in the error.
+    `Σ bias x/Σ x²`, and of the mean left-out loss, infinite where that is no number; biases are those removed,
+    half of each is in the error.
     """
 
     error: tuple[float, float, float]
     bias: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        first, *others = (error if math.isfinite(error) else math.inf for error in self.error)
+        object.__setattr__(self, "error", (first, *others))
 
     @property
     def worst(self) -> float:

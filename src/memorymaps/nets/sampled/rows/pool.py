@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,16 @@ from memorymaps.nets.sampled.rows.work import PassWork
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
 _CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does not tell examples apart
+
+
+class HalfSample(NamedTuple):
+    """Of the rows of a sample those of one of half its size: `places [m']` among them, the probabilities `q [m']` that
+    these were drawn with, and the largest probability of a row of each example, `chance [N]`.
+    """
+
+    places: Tensor
+    q: Tensor
+    chance: Tensor
 
 
 @dataclass
@@ -85,21 +95,24 @@ class RowPool:
         """Places of the rows of such a sample."""
         return drawn(probabilities(self.size, rows), self.numbers)
 
-    def half(self, rows: int) -> tuple[Tensor, Tensor]:
-        """Of the rows of such a sample those of one of half its size: their places among them, and the probabilities
-        that these were drawn with.
-        """
+    def half(self, rows: int) -> HalfSample:
+        """Of the rows of such a sample."""
         q = probabilities(self.size, (rows + 1) // 2)
         some, device = drawn(q, self.numbers), self.problem.network.device
-        return torch.searchsorted(self.drawn(rows), some).to(device), q[some].to(device)
+        places = torch.searchsorted(self.drawn(rows), some)
+        return HalfSample(places.to(device), q[some].to(device), self._chance(q))
+
+    def _chance(self, q: Tensor) -> Tensor:
+        """`[N]`: the largest of each example's probabilities."""
+        return q.view(-1, self.k).max(1).values.to(self.problem.network.device)
 
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
         q = probabilities(self.size, rows)
         wanted = drawn(q, self.numbers)
         held, device = self._hold(wanted), self.problem.network.device
-        owners, q = (wanted // self.k).to(device), q[wanted].to(device)
-        return SampledCovariance.of(prior_covariance(self.problem, deltas), held, owners, q)
+        owners, chance = (wanted // self.k).to(device), self._chance(q)
+        return SampledCovariance.of(prior_covariance(self.problem, deltas), held, owners, q[wanted].to(device), chance)
 
     def _hold(self, wanted: Tensor) -> list[Any]:
         """The rows at places `wanted`: those that are new are made, the others were kept."""
