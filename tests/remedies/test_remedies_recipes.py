@@ -335,7 +335,7 @@ def test_low_rank_terms_of_dense_blocks(said):
 
 @remedy("say so with Laplace('sampled', directions=0), or use 'ekfac', which answers along directions")
 def test_sampled_rows_of_many_outputs(said, monkeypatch):
-    monkeypatch.setattr(sampled_curvature, "MANY", 2)
+    monkeypatch.setattr(sampled_curvature, "MOST_OUTPUTS", 2)
     with said:
         mapped(recipe=laplace("sampled"))
     works(laplace("sampled", directions=0))
