@@ -41,14 +41,19 @@ class AllAndHalf:
 
     @classmethod
     def by(cls, covariance: SampledCovariance, sample: HalfSample) -> AllAndHalf:
-        """The same by the rows of a sample of half the size."""
-        places, q, chance = sample
+        """The same by the rows of a sample of half the size.
+
+        Its errors are of the draw alone, as if no row were missing (`chance` one): what they lack is looked for.
+        """
+        places, q = sample
         weights, lower = covariance.weights[places], covariance.gram.cholesky_factor[places]
         matrix = lower @ lower.T  # I + √W A D⁻¹Aᵀ √W
         matrix.diagonal().sub_(1)
         matrix /= weights.sqrt()[:, None] * weights.sqrt()
         owners = covariance.owners[places]
-        found = SampledCovariance.of_products(covariance.gram.prior, (), matrix, owners, q, chance)
+        found = SampledCovariance.of_products(
+            covariance.gram.prior, (), matrix, owners, q, torch.ones_like(covariance.chance)
+        )
         half = replace(found, projected=covariance.projected).cavities(torch.float64)
         whole = replace(covariance, undrawn=found.undrawn).cavities(torch.float64)
         return cls(whole, half, places, (found.weights / weights).sqrt())

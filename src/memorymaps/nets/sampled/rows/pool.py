@@ -29,13 +29,12 @@ _CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does 
 
 
 class HalfSample(NamedTuple):
-    """Of the rows of a sample those of one of half its size: `places [m']` among them, the probabilities `q [m']` that
-    these were drawn with, and the largest probability of a row of each example, `chance [N]`.
+    """Of the rows of a sample those of one of half its size: `places [m']` among them, and the probabilities `q [m']`
+    that these were drawn with.
     """
 
     places: Tensor
     q: Tensor
-    chance: Tensor
 
 
 @dataclass
@@ -100,18 +99,14 @@ class RowPool:
         q = probabilities(self.size, (rows + 1) // 2)
         some, device = drawn(q, self.numbers), self.problem.network.device
         places = torch.searchsorted(self.drawn(rows), some)
-        return HalfSample(places.to(device), q[some].to(device), self._chance(q))
-
-    def _chance(self, q: Tensor) -> Tensor:
-        """`[N]`: the largest of each example's probabilities."""
-        return q.view(-1, self.k).max(1).values.to(self.problem.network.device)
+        return HalfSample(places.to(device), q[some].to(device))
 
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
         q = probabilities(self.size, rows)
         wanted = drawn(q, self.numbers)
         held, device = self._hold(wanted), self.problem.network.device
-        owners, chance = (wanted // self.k).to(device), self._chance(q)
+        owners, chance = (wanted // self.k).to(device), q.view(-1, self.k).max(1).values.to(device)
         return SampledCovariance.of(prior_covariance(self.problem, deltas), held, owners, q[wanted].to(device), chance)
 
     def _hold(self, wanted: Tensor) -> list[Any]:
