@@ -16,7 +16,7 @@ from torch import nn
 import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.nets.sampled.directions import Directions
-from memorymaps.nets.sampled.errors.example_estimates import left_out
+from memorymaps.nets.sampled.errors.example_estimates import left_out_posteriors
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.stated import Stated
 
@@ -73,9 +73,9 @@ def test_half_of_the_rows_are_those_of_a_sample_of_half_the_size():
     assert 0 < len(alone.q) < len(whole.q)
     torch.testing.assert_close(sources.half.q, alone.q)
     torch.testing.assert_close(sources.half.kept, alone.cavities(torch.float64).kept)
-    both = list(left_out(problem, sources, batch, places, everywhere))
+    both = list(left_out_posteriors(problem, sources, batch, places, everywhere))
     for number, source in enumerate((whole, alone)):
-        single = list(left_out(problem, source.cavities(torch.float64), batch, places, everywhere))
+        single = list(left_out_posteriors(problem, source.cavities(torch.float64), batch, places, everywhere))
         for name in ("variance", "removed"):
             found = torch.cat([getattr(cavities[number], name) for *_, cavities in both])
             expected = torch.cat([getattr(cavity, name) for *_, cavity in single])

@@ -34,11 +34,11 @@ def estimated(
     """Estimates of training examples at these positions, some at a time: their places in the batch, their data, and
     what the drawn rows say of them along their directions.
     """
-    for here, data, basis, cavity in left_out(problem, source, batch, positions, directions):
+    for here, data, basis, cavity in left_out_posteriors(problem, source, batch, positions, directions):
         yield here, data, estimates(problem.network.likelihood, data, cavity, basis, source, directions)
 
 
-def left_out(
+def left_out_posteriors(
     problem: LaplaceProblem, source: Source[_Found], batch: Batch, positions: Tensor, directions: Directions
 ) -> Iterator[tuple[Tensor, Data, Tensor, _Found]]:
     """Training examples at these positions, some at a time: their places in the batch, their data, their directions

@@ -15,7 +15,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import PRECISION_EXAMPLES, PROBE_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions
-from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out
+from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out_posteriors
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates, estimates
 from memorymaps.nets.sampled.errors.stated import Stated
@@ -73,7 +73,7 @@ class Probe:
         likelihood, whole, pieces = problem.network.likelihood, Directions.all_of(problem), []
         places = torch.as_tensor(self.positions, device=problem.network.device)
         batch, share = problem.examples.take(self.positions), self.share.to(places.device)
-        for here, data, basis, (cavity, cavity_by_half) in left_out(problem, sources, batch, places, whole):
+        for here, data, basis, (cavity, cavity_by_half) in left_out_posteriors(problem, sources, batch, places, whole):
             found = estimates(likelihood, data, cavity, basis, sources.all, whole)
             half = estimates(likelihood, data, cavity_by_half, basis, sources.half, whole)
             values, by_half = (_numbers(likelihood, data, each) for each in (found, half))
