@@ -190,11 +190,6 @@ class SampledCovariance:
         return float(self._stood_for.sum())
 
     @property
-    def effective_parameters_se(self) -> float:
-        """The standard error of that estimate: `Σ_j (1 − q_j)(h_j/q_j)²`."""
-        return float(((1 - self.q) * self._stood_for.square()).sum().sqrt())
-
-    @property
     def _stood_for(self) -> Tensor:
         """`h_j/q_j [m]`, `h = g/(1 + g)` a row's own leverage."""
         gain = 1 / self.kept - 1  # W g
