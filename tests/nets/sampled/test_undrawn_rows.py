@@ -96,6 +96,15 @@ def test_what_is_beyond_two_standard_errors_of_half_was_not_stated():
     assert some.of_loss == pytest.approx(10 * 0.5 * np.sqrt(1 - 4 * 0.2**2) / 2)
 
 
+def test_an_example_whose_value_overflows_leaves_the_errors_of_the_others():
+    share, value = torch.ones(100, dtype=torch.float64), torch.ones(3, 100, dtype=torch.float64)
+    found, half = torch.stack([value, 0.1 * value, value]), torch.stack([value, 0.2 * value, value])
+    half[:, 1:, 0], found[:, 1:, 0], half[1, 1:, 1] = torch.inf, torch.inf, torch.nan
+    assert UndrawnRows.of(half, found, share).spread == (0.0, 0.0, 0.0)
+    half[0, 1:, :20] = found[0, 1:, :20] = torch.inf
+    np.testing.assert_allclose(UndrawnRows.of(half, found, share).spread, (0, 0.5, 0.5))
+
+
 def test_all_rows_leave_nothing_undrawn():
     m = drawn(0, Sampled(rows=10_000))
     assert m.origin.posterior.covariance.undrawn == (0.0, 0.0, 0.0)

@@ -6,9 +6,10 @@ numbers, Ohlsson 1995], so that for it some rows that were not drawn are known. 
 `s'` beside `x` and `s`, what it did not state is beyond two standard errors,
 
     spread    the 95 % quantile over examples of √(|x' − x|²/4 − s'²)/max(|x'|, |x|),  times r
-    of_loss   |Σ sign(x' − x)(|x' − x| − 2 s')₊|,  times r;                           r² = Σ s²/Σ s'² ≤ 1
+    of_loss   |Σ sign(x' − x)√(|x' − x|² − 4 s'²)|,  times r;                         r² = Σ s²/Σ s'² ≤ 1
 
-and `r` how errors fall from half of the rows to all. Both are zero where the stated errors hold.
+both where the root is of a positive number, and `r` how errors fall from half of the rows to all. Both are zero where
+the stated errors hold. Where a value overflows, nothing is known: an example counts with the most there can be, a half.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from memorymaps.nets.sampled.covariance import Cavities, Cavity, SampledCovarian
 from memorymaps.nets.sampled.rows.pool import HalfSample
 
 _COVERED = 0.95  # of the examples are within two standard errors
+_MOST = 0.5  # of the larger value is the most that half of the rows can be off by beyond its errors
 _TINY = 1e-300
 
 
@@ -76,18 +78,18 @@ class UndrawnRows:
 
     @classmethod
     def of(cls, half: Tensor, found: Tensor, share: Tensor) -> UndrawnRows:
-        """From values, their standard errors and their sizes (`magnitudes`) by half of the rows and by all, `[3, 3, n]`
-        each; every example stands for `share [n]`.
+        """By half of the rows and by all, `[3, 3, n]` or more: values, their standard errors and their sizes
+        (`magnitudes`); every example stands for `share [n]`.
         """
         off, stated = (half[0] - found[0]).abs(), half[1]
         size = torch.maximum(half[2], found[2]).clamp(min=_TINY)
-        beyond = (off.square() / 4 - stated.square()).clamp(min=0).sqrt() / size
+        beyond = ((off.square() / 4 - stated.square()).clamp(min=0).sqrt() / size).nan_to_num(nan=_MOST)
         squares = (each[1].square() @ share for each in (found, half))
-        fall = _ratio(*squares).sqrt().clamp(max=1)
+        fall = _ratio(*squares).sqrt().nan_to_num(nan=1.0).clamp(max=1)
         spread = torch.quantile(beyond, _COVERED, dim=1) * fall
         unstated = (half[0] - found[0]).sign() * (off.square() - 4 * stated.square()).clamp(min=0).sqrt()
         return cls(tuple(spread.cpu().tolist()), abs(float(unstated[2] @ share)) * float(fall[2]))
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    return torch.where(whole > 0, part / whole.clamp(min=_TINY), 0)
+    return torch.where(whole == 0, 0, part / whole.clamp(min=_TINY))
