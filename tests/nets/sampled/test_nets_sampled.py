@@ -368,7 +368,7 @@ def test_four_rows_an_effective_parameter_give_sizes(kind, task):
         off = np.stack([m[column] - exact[column] for m in maps])
         assert np.mean(np.linalg.norm(off, axis=1)) < bound * np.linalg.norm(exact[column])
         assert np.mean(np.abs(off) <= 2 * np.stack([m[f"{column}_se"] for m in maps]) + 1e-12) > 0.85
-    assert ("drawn by squared length" if task == "number" else "drawn by curvature") in notes(maps[0])
+    assert "drawn by curvature and leverage" in notes(maps[0])
 
 
 @pytest.mark.slow

@@ -122,14 +122,16 @@ def test_a_short_budget_leaves_fewer_directions_where_they_matter_least(most):
     assert Directions.leading(setting, 99.0).counts.tolist() == free.counts.tolist()
 
 
-def test_squared_lengths_are_asked_for_where_the_budget_allows_reverse_passes():
+def test_leverages_are_asked_for_where_the_budget_allows_reverse_passes():
     net = torch.nn.Linear(3, 1)
-    data = regression(30)
+    data = regression(600)
     prior = mm.Laplace("sampled", prior=1.0)(net, Gaussian(1.0))
     setting = build_problem(prior, data)
-    for budget, measure in ((600.0, "squared length"), (1e-8, "curvature")):
+    for budget, measure, reads in ((600.0, "curvature and leverage", 6), (1e-8, "curvature (seed", 5)):
         found = Sampled(rows=8, budget=budget).fit(setting)
+        chosen = "directions of each example" in " ".join(found.notes)
         assert f"drawn by {measure}" in found.notes[0]
+        assert f"{reads + chosen} passes over the data" in found.notes[2]
 
 
 def test_samples_are_not_followed_by_others_of_about_the_same_size():

@@ -17,8 +17,8 @@ from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import MOST_OUTPUTS
-from memorymaps.nets.sampled.rows.pool import curvature_traces
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.rows.traces import curvature_traces
 
 _PROBED = 256  # examples whose leverages say what the sample leaves open
 READ_OF_SAMPLE = 4.5  # times that its examples are taken: for weights and two passes, by the whole and two quarters
@@ -36,7 +36,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
     otherwise.
     """
     leading = OutputCurvature.of(problem) if _takes_leading_directions(problem) else None
-    size = curvature_traces(problem)[0].sum(1) if leading is None else leading.trace
+    size = curvature_traces(problem).sum(1) if leading is None else leading.trace
     q = probabilities(size + _FLOOR * size.mean(), examples)
     places = drawn(q, uniform_numbers(len(q), seed))
     estimate = fit(_part(problem, places, q))

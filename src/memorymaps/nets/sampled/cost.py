@@ -18,7 +18,7 @@ MOST_OUTPUTS = 32  # outputs beyond which all C × C variances of an example are
 NUMBERS = 5e8  # held at once: 4 GB in double precision
 PROJECTION_EXAMPLES = 64  # examples beside which projected rows are compared with rows as they are
 CALIBRATION_EXAMPLES = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
-_READS = 5  # passes over the data by a map along all directions, whatever it rests on
+_READS = 4  # passes over the data beside those for the rows' sizes: checks, ids, gradient and the map itself
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
 FIRST = 256  # rows of the first sample
 PROBE_EXAMPLES = 256  # examples whose standard errors decide whether rows are enough
@@ -41,7 +41,7 @@ class SampledCost:
     epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
     counts `per_product`, half in single precision. Projected rows are compared with rows as they are, `unprojected`
     multiplications an entry. The product of two drawn rows takes `pair`, making a row of one direction in double
-    precision `made`.
+    precision `made`. The data are read so many times, `reads`.
     """
 
     n: int
@@ -55,6 +55,7 @@ class SampledCost:
     unprojected: float = 0.0
     pair: float = 0.0
     made: float = 0.0
+    reads: int = _READS
 
     def multiplications(self, rows: int) -> float:
         """`passes + n r m (product + m + 3500) + 6 m³`, about: products with the drawn rows, their systems, the errors;
@@ -84,11 +85,6 @@ class SampledCost:
         sizes = 1 if rows <= FIRST else 1 + math.ceil(math.log2(rows / FIRST))
         compared = 2 * PRECISION_EXAMPLES * self.directions / self.k * (self.per_product != 1)
         return self.k * (min(rows, self.n) + min(self.n, PROBE_EXAMPLES) * sizes + compared)
-
-    @property
-    def reads(self) -> int:
-        """Passes over the data: sizes, checks, ids, gradient and the map itself; directions where they are chosen."""
-        return _READS + (self.directions < self.k)
 
     def in_double_precision(self) -> SampledCost:
         """The same map."""
@@ -170,12 +166,12 @@ def cost_of(
     product, pair = (products_of_rows(problem, kinds, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
-    passes += _EKFAC_PASSES * work.of_lengths(whole, k) if n < whole else 0.0
+    passes += _EKFAC_PASSES * work.of_passes(whole, k) if n < whole else 0.0
     written, single = _COPIES * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected = 0.0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
         unprojected = products_of_rows(problem, rows_types(problem), k)
-    costs = (written, passes, work.epoch, single, unprojected, pair, work.direction)
+    costs = (written, passes, work.epoch, single, unprojected, pair, work.direction, _READS + work.reads + few)
     return SampledCost(n, k, r, work.product * product, *costs)
 
 

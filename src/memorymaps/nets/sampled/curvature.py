@@ -27,6 +27,7 @@ from memorymaps.nets.sampled.errors.projection import projection_error
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.measures import MEASURES
 from memorymaps.nets.sampled.rows.bases import projected_kinds
+from memorymaps.nets.sampled.rows.leverages import drawn_by_leverage
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
@@ -35,7 +36,7 @@ from memorymaps.nets.sampled.solving import RowsForSolving
 
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
-_OF_SIZES = 0.2  # of the budget, that may be spent on the rows' squared lengths
+_OF_SIZES = 0.2  # of the budget, that may be spent on rows' leverages by a first sample
 _MIN_REPORTED = 5e-4  # of a value, what undrawn rows may change, from which it is stated
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found
 
@@ -107,14 +108,15 @@ def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool
     work_of = timed_work if isinstance(recipe.budget, str) else counted_work
     kinds: list[Kind] = [*rows_types(problem)]
     work = problem.ranks.agreed(work_of(problem, kinds))
-    most = _OF_SIZES * multiplications_of(recipe.budget, work.epoch)
     if recipe.projection is None:
         kinds = kinds_within(problem, recipe.budget, recipe.rows, work)
-        return RowPool.of(problem, kinds, recipe.seed, folder, work, most)
-    pool, work = RowPool.of(problem, kinds, recipe.seed, folder, work, most)
-    pool = replace(pool, kinds=projected_kinds(pool, recipe.projection, recipe.seed))
+    most = _OF_SIZES * multiplications_of(recipe.budget, work.epoch)
+    pool, work = drawn_by_leverage(RowPool.of(problem, kinds, recipe.seed, folder), work, most)
+    if recipe.projection is None:
+        return pool, work
+    pool = replace(pool.without_rows(), kinds=projected_kinds(pool, recipe.projection, recipe.seed))
     projected = problem.ranks.agreed(work_of(problem, pool.kinds))
-    return pool, replace(projected, before=projected.before + work.before)
+    return pool, replace(projected, before=projected.before + work.before, reads=work.reads)
 
 
 def _compared(pool: RowPool, sample: RowSample, probe: Probe) -> RowSample:

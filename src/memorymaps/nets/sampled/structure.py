@@ -12,12 +12,14 @@ from memorymaps.files.progress_plan import Step
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
+from memorymaps.nets.sampled.cost import FIRST
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import DrawnRows, sampled
 from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
 
 _TAKEN = 4096  # examples that are taken for rows and their errors until there are enough, or thereabouts
+_ALONG_ONE = 2.0  # times a forward pass
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,13 @@ class Sampled(CurvatureStructure):
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
-        """A forward pass, and the samples of rows, as if it took as long as half of a pass with all outputs."""
+        """A forward pass, a first sample of rows, a pass along one direction by it, and samples of rows, as if these
+        took as long as half of a pass with all outputs.
+        """
         n = len(problem.examples)
+        first = Step("first rows", FIRST, is_pass=False)
         rows = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
-        return Step("curvature of outputs", n), rows
+        return Step("curvature of outputs", n), first, Step("leverages", n, _ALONG_ONE), rows
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""

@@ -1,8 +1,7 @@
-"""Rows of the weighted Jacobian: their sizes, from a pass over the data, and those that are drawn, made and kept."""
+"""Rows of the weighted Jacobian: those that are drawn, made and kept."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +12,7 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.nets.autograd.batch_size import linearize
-from memorymaps.nets.covariance.gram import DenseRows, GroupRows, RowsType, inverses_of
-from memorymaps.nets.curvature.dual import rows_types
+from memorymaps.nets.covariance.gram import DenseRows, GroupRows
 from memorymaps.nets.curvature.structure import Deltas, prior_covariance, root_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
@@ -22,10 +20,9 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
-from memorymaps.nets.sampled.rows.work import PassWork
+from memorymaps.nets.sampled.rows.traces import curvature_traces
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
-_CONSTANT = 1e-6  # relative range of the curvature's trace up to which it does not tell examples apart
 
 
 class HalfSample(NamedTuple):
@@ -56,20 +53,11 @@ class RowPool:
     held: list[Any] | None = None
 
     @classmethod
-    def of(
-        cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None, work: PassWork, most: float
-    ) -> tuple[RowPool, PassWork]:
-        """A forward pass over the data; with reverse passes where the curvature does not tell examples apart and they
-        take no more than `most` multiplications, which are counted in the `work`.
-        """
-        size, plain = curvature_traces(problem)
-        whole, measure = plain.sum(1), "curvature"
-        passes = work.of_lengths(len(whole), size.shape[1])
-        if passes <= most and bool(whole.max() - whole.min() <= _CONSTANT * whole.max()):
-            size, measure = torch.cat(problem.ranks.gathered(list(_lengths(problem)))), "squared length"
-            work = replace(work, before=work.before + passes)
+    def of(cls, problem: LaplaceProblem, kinds: list[Kind], seed: int, folder: Path | None) -> RowPool:
+        """All rows by the trace of their curvature: a forward pass over the data."""
+        size = curvature_traces(problem)
         numbers = uniform_numbers(size.numel(), seed)
-        return cls(problem, size.flatten(), measure, size.shape[1], numbers, kinds, folder), work
+        return cls(problem, size.flatten(), "curvature", size.shape[1], numbers, kinds, folder)
 
     @property
     def total(self) -> int:
@@ -130,49 +118,6 @@ class RowPool:
 
     def _made(self, places: Tensor) -> list[Any]:
         return rows_at(self.problem, self.kinds, places, self.k, self.folder)
-
-
-def curvature_traces(problem: LaplaceProblem) -> tuple[Tensor, Tensor]:
-    """`‖L_ij‖² [N, k]` of all examples with and without weights, from forward passes."""
-    weighted, plain = zip(*problem.ranks.gathered(list(_traces(problem))), strict=True)
-    return torch.cat(weighted), torch.cat(plain)
-
-
-def _traces(problem: LaplaceProblem) -> Iterator[tuple[Tensor, Tensor]]:
-    for batch in problem.examples:
-        directions = root_directions(problem, batch, torch.ones_like(problem.weights(batch)))
-        work = functools.partial(_trace, problem, directions)
-        with torch.no_grad():
-            plain = torch.cat(list(problem.batch_size.run(batch.inputs, work)))
-        yield plain * problem.weights(batch).cpu()[:, None], plain
-
-
-def _trace(problem: LaplaceProblem, directions: Any, x: Any, part: slice) -> Tensor:
-    found = directions(problem.network.outputs(problem.network.to_device(x)), part)
-    return found.double().square().sum(-1).T.cpu()
-
-
-def _lengths(problem: LaplaceProblem) -> Iterator[Tensor]:
-    """`‖D^{-1/2}a_ij‖² [n, k]` of every batch."""
-    length = functools.partial(
-        _length, problem, rows_types(problem), inverses_of(prior_covariance(problem, problem.prior).precisions)
-    )
-    for batch in problem.examples:
-        work = functools.partial(length, root_directions(problem, batch, problem.weights(batch)))
-        yield torch.cat(list(problem.batch_size.run(batch.inputs, work)))
-
-
-def _length(
-    problem: LaplaceProblem, kinds: list[RowsType], inverses: list[Tensor], directions: Any, x: Any, part: slice
-) -> Tensor:
-    batch = linearize(problem.network, problem.owners, x, part, directions)
-    pairs = zip(GroupRows.of_batch(batch, problem.block_groups, kinds), inverses, strict=True)
-    return sum((_lengths_of(rows, inverse, len(batch.f)) for rows, inverse in pairs), start=torch.tensor(0.0))
-
-
-def _lengths_of(rows: GroupRows, inverse: Tensor, n: int) -> Tensor:
-    squares = [piece.example_gram(inverse).diagonal(dim1=1, dim2=2) for piece in rows.pieces(slice(0, n))]
-    return torch.cat(squares).cpu()
 
 
 def rows_at(

@@ -28,8 +28,9 @@ _MANY_ROWS, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their num
 class PassWork:
     """Multiplications in double precision, or what takes as long as they: of an `epoch` of training; of an example's
     `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
-    few of other examples; the same in `single` precision; those spent `before` rows are drawn, on timing and on the
-    lengths of rows; and how many times as long as a large matrix product a multiplication of an example's rows takes.
+    few of other examples; the same in `single` precision; those spent `before` rows are drawn, on timing and on their
+    sizes; how many times as long as a large matrix product a multiplication of an example's rows takes;
+    and how often the data are read for the rows' sizes.
     """
 
     epoch: float
@@ -38,9 +39,10 @@ class PassWork:
     single: float
     before: float = 0.0
     product: float = 1.0
+    reads: int = 1
 
-    def of_lengths(self, n: int, k: int) -> float:
-        """The squared lengths of all rows of `n` examples, `k` of each."""
+    def of_passes(self, n: int, k: int) -> float:
+        """A forward pass over `n` examples and `k` reverse passes."""
         return n * (self.outputs + k * self.direction)
 
 
