@@ -40,6 +40,7 @@ STRUCTURES: dict[str, Callable[[], Any]] = {
     "sampled 5 %, 1,024 rows": lambda: Sampled(rows=1024, share=0.05),
     "sampled 5 %, 4,096 rows": lambda: Sampled(rows=4096, share=0.05),
     "sampled, 30 epochs": lambda: Sampled(budget="30 epochs", share=1.0),
+    "sampled, 30 epochs, projected on 64": lambda: Sampled(budget="30 epochs", share=1.0, projection=64),
     "sampled, 30 epochs, share chosen": lambda: Sampled(budget="30 epochs"),
 }
 

@@ -110,8 +110,9 @@ def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool
     work = problem.ranks.agreed(work_of(problem, kinds))
     if recipe.projection is None:
         kinds = kinds_within(problem, recipe.budget, recipe.rows, work)
-    most = _OF_SIZES * multiplications_of(recipe.budget, work.epoch)
-    pool, work = drawn_by_leverage(RowPool.of(problem, kinds, recipe.seed, folder), work, most)
+    pool = RowPool.of(problem, kinds, recipe.seed, folder)
+    if recipe.rows is None or recipe.rows < pool.total:
+        pool, work = drawn_by_leverage(pool, work, _OF_SIZES * multiplications_of(recipe.budget, work.epoch))
     if recipe.projection is None:
         return pool, work
     pool = replace(pool.without_rows(), kinds=projected_kinds(pool, recipe.projection, recipe.seed))
