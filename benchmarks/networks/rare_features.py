@@ -1,11 +1,14 @@
-"""Sampled rows where a few examples decide: features that two or four of 400 digits have, against the exact matrix.
+"""Sampled rows where a few examples decide: features that two or four examples have, against the exact matrix.
 
-Softmax regression on the digits modulo three, every fourth pixel and the rare features; several seeds of the draw. What
-the map states of the mean left-out loss, what it is off by, and how far leverages are from the exact ones in their own
-standard errors: rows that were not drawn are not in a jackknife over those that were; half of the drawn rows beside all
-of them tells (`nets/sampled/errors/half.py`).
+Softmax regression on the digits modulo three, every fourth pixel and the rare features; logistic regression on random
+inputs with pairs of one class that share a large one. Several seeds of the draw. What the map states of leverage and of
+the mean left-out loss, what it is off by, and how far leverages are from the exact ones in their own standard errors.
+Drawn by the trace of their curvature alone (`--by-trace`), such rows are hardly ever there
+(`nets/sampled/rows/leverages.py`); of those that are missing half of the drawn rows beside all of them tells
+(`nets/sampled/errors/half.py`).
 
     python benchmarks/networks/rare_features.py
+    python benchmarks/networks/rare_features.py --data pairs --by-trace
 """
 
 from __future__ import annotations
@@ -19,68 +22,102 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.nets import Sampled
+from memorymaps.nets.sampled.rows import leverages
 
-N, DELTA, TINY = 400, 0.3, 1e-300
-CASES = {
-    "50 features of 4 examples, size 3": (50, 4, 3.0, False),
-    "100 features of 2 examples, size 1": (100, 2, 1.0, False),
-    "40 features of 2 examples of one class, size 30": (40, 2, 30.0, True),
+DELTA, TINY = 0.3, 1e-300
+MEASURES = ("leverage", "sensitivity")
+DIGITS = {  # examples; rare features, examples that have each, its size, whether these are of one class
+    "50 features of 4 examples, size 3": (400, 50, 4, 3.0, False),
+    "100 features of 2 examples, size 1": (400, 100, 2, 1.0, False),
+    "40 features of 2 examples of one class, size 30": (400, 40, 2, 30.0, True),
+    "of 1,700 examples, 10 features of 2 of one class, size 30": (1700, 10, 2, 30.0, True),
+}
+PAIRS = {  # examples beside the pairs, and the size of the feature that a pair shares
+    "10 pairs beside 1,000, size 30": (1000, 30.0),
+    "10 pairs beside 5,000, size 30": (5000, 30.0),
+    "10 pairs beside 5,000, size 8": (5000, 8.0),
+    "10 pairs beside 20,000, size 30": (20000, 30.0),
 }
 
 
-def fitted(many: int, each: int, size: float, same: bool) -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
-    """The network at its minimum, inputs and classes; the `same` class for all that have a feature, if asked for."""
-    images, digits = load_digits(return_X_y=True)
-    rng, rare, y = np.random.default_rng(0), np.zeros((N, many)), digits[:N] % 3
+def digits(n: int, many: int, each: int, size: float, same: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and three classes; the `same` class for all that have a feature, if asked for."""
+    images, numbers = load_digits(return_X_y=True)
+    rng, rare, y = np.random.default_rng(0), np.zeros((n, many)), numbers[:n] % 3
     for feature in range(many):
-        rows = np.arange(each) + each * feature if same else rng.choice(N, each, replace=False)
+        rows = np.arange(each) + each * feature if same else rng.choice(n, each, replace=False)
         rare[rows, feature] = size
         y[rows] = y[rows[0]] if same else y[rows]
-    x, y = torch.tensor(np.c_[images[:N, ::4] / 16, rare]), torch.tensor(y)
+    return torch.tensor(np.c_[images[:n, ::4] / 16, rare]), torch.tensor(y)
+
+
+def pairs(n: int, size: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random inputs and two classes; ten pairs at the end."""
+    rng = np.random.default_rng(0)
+    rare, y = np.zeros((n + 20, 10)), rng.integers(0, 2, n + 20)
+    for feature in range(10):
+        rows = n + 2 * feature + np.arange(2)
+        rare[rows, feature], y[rows] = size, y[rows[0]]
+    return torch.tensor(np.c_[rng.normal(size=(n + 20, 20)), rare]), torch.tensor(y)
+
+
+def fitted(x: torch.Tensor, y: torch.Tensor) -> nn.Module:
+    """A layer at its minimum, of one output for two classes."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(x.shape[1], 3)).double()
+    net = nn.Linear(x.shape[1], 1 if int(y.max()) == 1 else 3).double()
     optimizer = torch.optim.LBFGS(net.parameters(), max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
         penalty = DELTA / 2 * sum(p.square().sum() for p in net.parameters())
-        total = nn.functional.cross_entropy(net(x), y, reduction="sum") + penalty
+        f = net(x)
+        f = torch.cat([torch.zeros_like(f), f], dim=1) if f.shape[1] == 1 else f
+        total = nn.functional.cross_entropy(f, y, reduction="sum") + penalty
         total.backward()
         return total
 
     optimizer.step(loss)
-    return net, x, y
+    return net
 
 
 def main() -> None:
     """A row of the table for each size and seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--data", choices=["digits", "pairs"], default="digits")
+    parser.add_argument("--by-trace", action="store_true", help="no first sample: by the trace of the curvature alone")
     options = parser.parse_args()
-    print("| data | rows | leverage: stated, true | left-out loss: stated, off | within 2, beyond 10 errors | warned |")
-    print("|---|---|---|---|---|---|")
-    for name, case in CASES.items():
-        net, x, y = fitted(*case)
+    if options.by_trace:
+        leverages.FIRST = 0
+    make, cases = (digits, DIGITS) if options.data == "digits" else (pairs, PAIRS)
+    print(
+        "| data | rows | leverage: stated, true | sensitivity: stated, true | left-out loss: stated, off | within 2, beyond 10 errors | warned |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, case in cases.items():
+        x, y = make(*case)
+        net = fitted(x, y)
+        likelihood = "bernoulli" if net.out_features == 1 else "categorical"
 
-        def drawn(structure, net=net, x=x, y=y):
+        def drawn(structure, net=net, x=x, y=y, likelihood=likelihood):
             recipe = mm.Laplace(structure, prior=DELTA)
-            return mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe, progress=False)
+            return mm.memory_map(net, x, y, likelihood=likelihood, posterior=recipe, progress=False)
 
         exact = drawn("full")
-        for rows in (200, 400, 600, None):
+        for rows in (200, 400, 600, None) if options.data == "digits" else (None,):
             for seed in range(options.seeds):
                 m = drawn(Sampled(rows=rows, seed=seed))
                 d, true = m.provenance.description, float(exact["loo_loss"].mean())
                 z = np.abs(m["leverage"] - exact["leverage"]) / np.maximum(m["leverage_se"], TINY)
                 off = float(m["loo_loss"].mean()) / true - 1
-                stated = 0.0 if d.size_errors is None else d.size_errors[1]
-                gap = np.linalg.norm(m["leverage"] - exact["leverage"]) / np.linalg.norm(m["leverage"])
+                of_sensitivity, of_loss = d.size_errors or (0.0, 0.0)
+                gap, moved = (np.linalg.norm(m[c] - exact[c]) / np.linalg.norm(exact[c]) for c in MEASURES)
                 took = d.notes[0].split()[0]
                 within = f"{np.mean(z < 2):.0%}, {np.mean(z > 10):.0%}" if np.any(m["leverage_se"]) else "exact"
                 warned = "yes" if d.cautions else "no"
                 print(
-                    f"| {name} | {took} | {d.relative_error or 0:.1%}, {gap:.1%} | {stated:.1%}, {off:+.1%} | {within} "
-                    f"| {warned} |",
+                    f"| {name} | {took} | {d.relative_error or 0:.1%}, {gap:.1%} | {of_sensitivity:.1%}, {moved:.1%} "
+                    f"| {of_loss:.1%}, {off:+.1%} | {within} | {warned} |",
                     flush=True,
                 )
 

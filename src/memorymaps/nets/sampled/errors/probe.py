@@ -38,14 +38,14 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probe:
-    """Training examples over which errors are averaged, drawn by curvature; each stands for `share [n]` of them."""
+    """Training examples over which errors are averaged, drawn by the sizes of their rows; each stands for `share [n]` of them."""
 
     positions: Array
     share: Tensor
 
     @classmethod
     def of(cls, size: Tensor, seed: int) -> Probe:
-        """All where there are few, else some with replacement; `size [N]` is the examples' curvature."""
+        """All where there are few, else some with replacement; `size [N]` sums those of an example's rows."""
         n = len(size)
         if n <= PROBE_EXAMPLES:
             return cls(np.arange(n), torch.ones(n, dtype=torch.float64))

@@ -2,8 +2,7 @@
 
 Every row `j` is drawn on its own with probability `q_j = min(1, t s_j)` [Poisson sampling]. One uniform number a row,
 the same for every `t`, decides: a larger sample contains a smaller one, whatever the batches [permanent random
-numbers, Ohlsson 1995]. Sizes `s` by curvature are as good as exact leverage scores; for those see Alaoui & Mahoney
-2015, Cohen, Musco & Musco 2017, Rudi et al. 2018.
+numbers, Ohlsson 1995]. For the sizes `s` see `leverages.py`; for exact leverage scores Alaoui & Mahoney 2015.
 """
 
 from __future__ import annotations
