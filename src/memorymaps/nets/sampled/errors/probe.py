@@ -38,7 +38,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Probe:
-    """Training examples over which errors are averaged, drawn by their rows' sizes; each stands for `share [n]` of them."""
+    """Training examples that errors are averaged over, by their rows' sizes; each stands for `share [n]` of them."""
 
     positions: Array
     share: Tensor
