@@ -1,6 +1,7 @@
 """Pictures without a screen, and maps that many tests read."""
 
 import matplotlib
+import numpy as np
 import pytest
 from browser import Explorer, chromium
 from extras import missing_extra
@@ -15,6 +16,7 @@ from memorymaps.data.datasets import demo_model
 
 matplotlib.use("Agg")
 PASSED = pytest.StashKey[bool]()
+STATES = pytest.StashKey[dict]()
 
 
 def pytest_configure(config):
@@ -39,6 +41,33 @@ def pytest_collection_modifyitems(items):
             missing = missing_extra("\n".join(example.source for example in item.dtest.examples))
             if missing:
                 item.add_marker(pytest.mark.skip(reason=f"{missing} is not installed"))
+
+
+def generators(item):
+    """Those of NumPy that the test's module holds."""
+    return [each for each in vars(getattr(item, "module", object)).values() if isinstance(each, np.random.Generator)]
+
+
+def pytest_collection_finish(session):
+    """Keep where the modules' generators stand before any test has drawn from them."""
+    found = {each.bit_generator for item in session.items for each in generators(item)}
+    session.stash[STATES] = {each: (each.state, each.jumped().state) for each in found}
+
+
+def start_again(item, place):
+    for each in generators(item):
+        each.bit_generator.state = item.session.stash[STATES][each.bit_generator][place]
+
+
+def pytest_runtest_setup(item):
+    """A test's numbers do not depend on which tests ran before it, nor on which worker."""
+    start_again(item, 0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    """Nor on whether it was the first to make a fixture of the module: other numbers than those of fixtures."""
+    start_again(item, 1)
 
 
 @pytest.fixture

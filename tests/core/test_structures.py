@@ -53,7 +53,8 @@ def test_triangles_of_tall_batches_are_those_of_one_decomposition(name):
     found, size = triangle.with_penalty(np.zeros(3)), np.linalg.norm(s[:, None] * x, axis=0)
     whole = np.linalg.qr(s[:, None] * x / size, mode="r")
     ratio = np.abs(found / size @ np.linalg.inv(whole))  # orthogonal and triangular: signs
-    np.testing.assert_allclose(ratio, np.eye(3), rtol=0, atol=1e-9 if "collinear" in name else 1e-11)
+    # rounding of either times the condition number of the scaled columns, some 10⁶ where they are nearly collinear
+    np.testing.assert_allclose(ratio, np.eye(3), rtol=0, atol=1e-8 if "collinear" in name else 1e-11)
 
 
 def test_independent_outputs_are_separate_regressions():
