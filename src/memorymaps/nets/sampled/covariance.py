@@ -235,11 +235,25 @@ class Cavities:
 
     def cavity(self, own: Tensor, cross: Tensor, positions: Tensor) -> Cavity:
         """From `J_i D⁻¹J_iᵀ [n, r, r]` and `J_i D⁻¹Uᵀ [n·r, m]` of the examples at `positions [n]`."""
+        return self._cavity(own, cross, positions, *self._own(positions))
+
+    def without_alike(self, own: Tensor, cross: Tensor, positions: Tensor, count: int) -> Cavity:
+        """The same, also without so many other rows of each example: those whose deletion adds most to its variance."""
+        places, there = self._own(positions)
+        found = self._cavity(own, cross, positions, places, there)
+        added = found.moves.square().sum(1) / found.kept
+        rows, columns = torch.nonzero(there, as_tuple=True)
+        added[rows, places[rows, columns]] = 0
+        most, others = added.topk(min(count, added.shape[1]), dim=1)
+        both = torch.cat([places, others], dim=1), torch.cat([there, most > 0], dim=1)
+        return self._cavity(own, cross, positions, *both)
+
+    def _cavity(self, own: Tensor, cross: Tensor, positions: Tensor, places: Tensor, there: Tensor) -> Cavity:
         whitened = _whitened(cross, self.root)
         moves = _coloured(whitened, self.root).view(*own.shape[:2], -1)
         whitened = whitened.view(moves.shape)
         variance = own - torch.matmul(whitened, whitened.mT)
-        moves, kept, more = self._without(moves, *self._own(positions))
+        moves, kept, more = self._without(moves, places, there)
         plain = variance + more
         if not bool(self.bias.any()):
             return Cavity(plain, torch.zeros_like(plain), moves, kept, own, self.chance[positions])
