@@ -55,8 +55,9 @@ def residuals(posterior, covariance, rows, steps):
 
 def test_refine_converges_in_ten_passes_with_two_rows_an_effective_parameter():
     m, exact = drawn(Sampled(rows=FEW)), drawn("full")
-    own = residuals(m.origin.posterior, m.origin.posterior.covariance, m.top(30)["row"], 10)
-    assert own.max() > 0.01  # it does not with the map's own rows
+    posterior, rows = m.origin.posterior, m.top(30)["row"]
+    own, more = (residuals(posterior, each, rows, 5) for each in (posterior.covariance, posterior.preconditioner))
+    assert own.max() > 3 * more.max()  # with the map's own rows it takes longer
     fine = mm.refine(m, top=30, steps=10)
     chosen = fine["refined"]
     assert chosen.sum() == 30
@@ -116,7 +117,7 @@ def test_no_more_than_what_takes_as_long_as_the_map(monkeypatch):
     work = cost.multiplications(len(posterior.covariance.q))
     solving = dataclasses.replace(posterior.solving, cost=dataclasses.replace(cost, pair=work / (1.8 * 200**2)))
     posterior = dataclasses.replace(posterior, solving=solving)
-    assert 150 < len(posterior.preconditioner.q) < 220
+    assert 150 < len(posterior.preconditioner.q) < 230
 
 
 def test_examples_of_which_some_have_sampled_rows_are_refined_alike():

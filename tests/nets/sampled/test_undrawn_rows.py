@@ -17,6 +17,7 @@ import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import left_out_posteriors
+from memorymaps.nets.sampled.errors.excess import excess
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.stated import Stated
 from memorymaps.nets.sampled.rows import leverages
@@ -155,3 +156,44 @@ def test_errors_that_are_no_numbers_are_infinite():
     stated = Stated((0.05, float("nan"), 0.1), (0.0, 0.0, 0.0))
     assert stated.worst == np.inf
     assert stated.unusable
+
+
+@pytest.mark.usefixtures("by_trace_alone")
+def test_leverage_that_no_drawn_row_stands_for_is_said():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 8))
+    y = (x[:, :3] + 0.7 * rng.normal(size=(2000, 3))).argmax(1)  # nobody has the fourth class
+    x, y = torch.tensor(x), torch.tensor(y)
+    torch.manual_seed(0)
+    net = nn.Linear(8, 4).double()
+    optimizer = torch.optim.LBFGS(net.parameters(), max_iter=300, line_search_fn="strong_wolfe")
+
+    def loss():
+        optimizer.zero_grad()
+        penalty = 0.05 / 2 * sum(p.square().sum() for p in net.parameters())
+        total = nn.functional.cross_entropy(net(x), y, reduction="sum") + penalty
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    exact, m = (
+        mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(each, prior=0.05), progress=False)
+        for each in ("full", Sampled(rows=400))
+    )
+    assert m["leverage"].sum() > 2 * exact["leverage"].sum()
+    found = m.provenance.description
+    assert found.relative_error > 0.5
+    assert any("directions in which no row was drawn" in note for note in found.notes)
+    assert "too few for sizes" in found.cautions[0]
+
+
+@pytest.mark.parametrize("shares", [1.0, 3.0])
+def test_the_excess_is_what_is_beyond_two_standard_errors(shares):
+    class Rows:
+        effective_parameters_and_error = (10.0, 1.0)
+
+    leverage, share = torch.tensor([4.0, 5.0, 6.0, 5.0]) / shares, torch.full((4,), shares)
+    of_examples = 4 * 2 / 3 if shares > 1 else 0.0  # the variance of a sum of four draws
+    assert excess(leverage, share, Rows()) == pytest.approx((20 - 10 - 2 * np.sqrt(1 + of_examples)) / 20)
+    assert excess(leverage / 2, share, Rows()) == 0
+    assert excess(leverage * torch.inf, share, Rows()) == 0

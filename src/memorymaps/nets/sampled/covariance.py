@@ -190,6 +190,13 @@ class SampledCovariance:
         return float(self._stood_for.sum())
 
     @property
+    def effective_parameters_and_error(self) -> tuple[float, float]:
+        """The same and its standard error, of the draw given how many rows were drawn [Hájek 1964]."""
+        open_part = 1 - self.q
+        mean = open_part @ self._stood_for / open_part.sum().clamp(min=_TINY)
+        return self.effective_parameters, float((open_part @ (self._stood_for - mean).square()).sqrt())
+
+    @property
     def _stood_for(self) -> Tensor:
         """`h_j/q_j [m]`, `h = g/(1 + g)` a row's own leverage."""
         gain = 1 / self.kept - 1  # W g

@@ -128,19 +128,24 @@ def _compared(pool: RowPool, sample: RowSample, probe: Probe) -> RowSample:
     error = problem.ranks.agreed(projection_error(pool, sample.covariance, sample.rows, probe))
     covariance = replace(sample.covariance, projected=error)
     found = problem.ranks.agreed(probe.state(problem, covariance, sample.directions, pool.half(sample.rows)))
-    return replace(sample, covariance=replace(covariance, undrawn=found.undrawn), stated=found.stated)
+    return replace(
+        sample, covariance=replace(covariance, undrawn=found.undrawn), stated=found.stated, excess=found.excess
+    )
 
 
 def _of_undrawn_rows(sample: RowSample) -> tuple[str, ...]:
-    """What the map says where half of the rows was off by more than it stated; nothing where the stated errors held."""
+    """What the map says where rows that were not drawn matter; nothing where the stated errors held."""
     undrawn = sample.covariance.undrawn
-    if max(undrawn) < _MIN_REPORTED:
-        return ()
     parts = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, undrawn, strict=True))
-    return (
+    half = (
         "Half of the rows was off by more than it stated, beside all of them: rows that were not drawn matter. In the "
-        f"standard errors, of each value: {parts}.",
+        f"standard errors, of each value: {parts}."
     )
+    beyond = (
+        f"Of the leverages {sample.excess:.1%} is of directions in which no row was drawn: values may be so much too "
+        "large. In the relative errors, not in those of each example."
+    )
+    return tuple(note for note, size in ((half, max(undrawn)), (beyond, sample.excess)) if size >= _MIN_REPORTED)
 
 
 def _of_projection(pool: RowPool, sample: RowSample) -> tuple[str, ...]:

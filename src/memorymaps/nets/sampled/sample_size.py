@@ -100,7 +100,9 @@ class Costs:
 
 @dataclass(frozen=True)
 class RowSample:
-    """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions."""
+    """The covariance by `rows` rows, the errors it states, `why` no more were drawn, the map's cost and directions; the
+    part of the leverages that no drawn row stands for, `excess`.
+    """
 
     covariance: SampledCovariance
     rows: int
@@ -108,6 +110,7 @@ class RowSample:
     why: str
     cost: SampledCost
     directions: Directions
+    excess: float
 
 
 def row_sample(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> RowSample:
@@ -126,7 +129,8 @@ def row_sample(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
         why = _enough(rows, recipe, pool, cost, stated, most)
         why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
-            return _precise(RowSample(covariance, rows, stated, why, cost, directions), problem, probe, recipe.error)
+            sample = RowSample(covariance, rows, stated, why, cost, directions, found.excess)
+            return _precise(sample, problem, probe, recipe.error)
         forecast = costs.forecast((rows, stated.worst), recipe.error, most)
         _say(problem, str(forecast))
         rows = _next(rows, forecast.rows, most)

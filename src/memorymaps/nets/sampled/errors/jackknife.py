@@ -7,8 +7,9 @@ order its
     sensitivity    Σ_c |σ(f + Δf) − σ(f)|   by (sᵀσ'(f + Δf) y_j)(eᵀy_j)/κ_j,  s the signs
     left-out loss  ℓ(f + Δf)               by (e(f + Δf)ᵀy_j)(eᵀy_j)/κ_j
 
-Rows are drawn independently, each with its probability `q_j`: the variance is `Σ_j (1 − q_j) change_j²` [Horvitz &
-Thompson 1952; Efron 1982], and rows that were drawn for certain add nothing to it. Along some directions only,
+Rows are drawn independently, each with its probability `q_j`, and weights are those given their number: the variance is
+`Σ_j (1 − q_j)(change_j − m)²`, `m` the mean of the changes by `1 − q` [Hájek 1964; Efron 1982], and rows that were
+drawn for certain add nothing to it. Along some directions only,
 `y_j` is known along these and follows from them along the others; what these add to the error is added
 (`directions.py`).
 
@@ -41,9 +42,10 @@ UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to t
 @dataclass(frozen=True)
 class Estimates:
     """Of a batch, in the order of `MEASURES`: `value [3, n]`, `deleted [3, n, m]` its change where one drawn row is
-    deleted, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been removed; `left_out [3, n]` the
-    error of directions that are left out, `undetermined [3, n]` that of parameters which no drawn row determines and of
-    projecting the rows; the variance without each example, `cavity [n, c, c]`, and with it, `variance`.
+    deleted, less the mean of these, times `√(1 − q)`; `bias [3, n]` by which it would differ if no bias had been
+    removed; `left_out [3, n]` the error of directions that are left out, `undetermined [3, n]` that of parameters which
+    no drawn row determines and of projecting the rows; the variance without each example, `cavity [n, c, c]`, and with
+    it, `variance`.
     """
 
     cavity: Tensor
@@ -92,7 +94,7 @@ def estimates(
     inner = torch.matmul(completion.regression.mT, torch.matmul(found.root, found.kept))
     shrunk = torch.matmul(torch.matmul(inner, inner.mT).to(dtype), cavity.moves)
     changes = torch.stack([(shrunk * cavity.moves).sum(1), along * pulled, back * pulled])
-    deleted = changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept)
+    deleted = _centred(changes * ((1 - source.q).sqrt().to(dtype) / cavity.kept), source.q)
     others = found.added_leverage(completion.others(cavity.variance))
     left_out = directions.uncertainty(likelihood, data, basis, value, others)
     bias = _bias(likelihood, data, completion.whole(cavity.variance + cavity.removed), value, source)
@@ -101,6 +103,13 @@ def estimates(
     outside = (own / before.clamp(min=_TINY)).square() * (1 - cavity.chance) * value[0].clamp(max=1)
     undetermined = _undetermined(source, magnitudes(likelihood, data, value), UNSURE * outside)
     return Estimates(whole, found.with_example(whole), value, deleted, bias, left_out, undetermined)
+
+
+def _centred(deleted: Tensor, q: Tensor) -> Tensor:
+    """`√(1 − q_j)(change_j − m) [3, n, m]` from `√(1 − q_j) change_j`, in place: the number of rows is given."""
+    part = (1 - q).sqrt()
+    part = (part / part.norm().clamp(min=_TINY)).to(deleted.dtype)
+    return deleted.addcmul_((deleted @ part)[..., None], part, value=-1)
 
 
 def _undetermined(source: Cavities, size: Tensor, outside: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from memorymaps.nets.sampled.cost import PRECISION_EXAMPLES, PROBE_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out_posteriors
+from memorymaps.nets.sampled.errors.excess import excess
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates, estimates
 from memorymaps.nets.sampled.errors.stated import Stated
@@ -28,12 +29,14 @@ _TINY = 1e-300
 @dataclass(frozen=True)
 class Probed:
     """The errors of a map, its directions as found on examples that have all of them, and so many times the size of
-    each measure that rows which were not drawn may change (`half.py`).
+    each measure that rows which were not drawn may change (`half.py`), and the part of the leverages that no drawn row
+    stands for (`excess.py`).
     """
 
     stated: Stated
     directions: Directions
     undrawn: tuple[float, ...]
+    excess: float
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class Probe:
         along = problem.network.likelihood, found.data, found.cavity, found.places, found.share
         calibrated, left_out = directions.calibrated(*along)
         undrawn = UndrawnRows.of(found.by_half, found.by_all, found.share)
-        return Probed(found.stated(left_out, undrawn, covariance.shortfall), calibrated, undrawn.spread)
+        beyond = excess(found.by_all[0, 0], found.share, covariance)
+        stated = found.stated(left_out, undrawn, beyond, covariance.shortfall)
+        return Probed(stated, calibrated, undrawn.spread, beyond)
 
     def _without(self, problem: LaplaceProblem, sources: AllAndHalf) -> _Examples:
         """The examples, each seen from the posterior without it, along all of their outputs."""
@@ -123,8 +128,9 @@ class _Examples:
             torch.stack([each.deleted for each in pieces]).sum(0),
         )
 
-    def stated(self, left_out: Tensor, undrawn: UndrawnRows, shortfall: float) -> Stated:
-        """Relative errors, with those of directions that are left out `[3, n]` and of rows that were not drawn.
+    def stated(self, left_out: Tensor, undrawn: UndrawnRows, beyond: float, shortfall: float) -> Stated:
+        """Relative errors, with those of directions that are left out `[3, n]`, of rows that were not drawn, and of
+        `beyond`, the part by which values may be too large as no drawn row stands for it.
 
         Where no drawn row determines a part `r` of the effective parameters, the truth is between `1 − r` of a value
         and all of it: the error `r²/2` of the value is stated as one of the middle by ratio, `√(1 − r)` of it.
@@ -133,9 +139,10 @@ class _Examples:
         square, loss = ((each @ self.share).clamp(min=_TINY) for each in (value[:2].square(), value[2]))
         lacking, less = UNSURE * shortfall**2, math.sqrt(max(_TINY, 1 - shortfall))
         relative = (error[:2].square() + left_out[:2].square()) @ self.share / square + lacking**2 * (less**-2 - 1)
-        relative += relative.new_tensor(undrawn.spread[:2]).square()
+        relative += relative.new_tensor(undrawn.spread[:2]).square() + beyond**2
         of_loss = torch.stack([left_out[2], UNSURE * bias[2], undetermined[2] / less]) @ self.share
-        together = math.hypot(float(self.deleted.norm()), *of_loss.cpu().tolist(), undrawn.of_loss)
+        too_large = beyond * float(self.by_all[2, 2] @ self.share)
+        together = math.hypot(float(self.deleted.norm()), *of_loss.cpu().tolist(), undrawn.of_loss, too_large)
         removed = ((bias[:2] * value[:2]) @ self.share / square).cpu().tolist()
         return Stated(
             (*relative.sqrt().cpu().tolist(), together / float(loss)),

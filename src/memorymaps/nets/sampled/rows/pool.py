@@ -19,7 +19,7 @@ from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.files import FiledRows, RowFile
 from memorymaps.nets.sampled.rows.projection import LayerProjection
-from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.rows.sampling import drawn, given_count, probabilities, uniform_numbers
 from memorymaps.nets.sampled.rows.traces import curvature_traces
 
 _PIECE = 1024  # examples read together, of those that have drawn rows: a loader is read once for each piece
@@ -27,7 +27,7 @@ _PIECE = 1024  # examples read together, of those that have drawn rows: a loader
 
 class HalfSample(NamedTuple):
     """Of the rows of a sample those of one of half its size: `places [m']` among them, and the probabilities `q [m']`
-    that these were drawn with.
+    that these were drawn with, given how many were.
     """
 
     places: Tensor
@@ -87,13 +87,13 @@ class RowPool:
         q = probabilities(self.size, (rows + 1) // 2)
         some, device = drawn(q, self.numbers), self.problem.network.device
         places = torch.searchsorted(self.drawn(rows), some)
-        return HalfSample(places.to(device), q[some].to(device))
+        return HalfSample(places.to(device), given_count(q, len(some))[some].to(device))
 
     def covariance(self, rows: int, deltas: Deltas) -> SampledCovariance:
         """With about `rows` rows; a smaller sample is part of a larger one."""
         q = probabilities(self.size, rows)
         wanted = drawn(q, self.numbers)
-        held, device = self._hold(wanted), self.problem.network.device
+        q, held, device = given_count(q, len(wanted)), self._hold(wanted), self.problem.network.device
         owners, chance = (wanted // self.k).to(device), q.view(-1, self.k).max(1).values.to(device)
         return SampledCovariance.of(prior_covariance(self.problem, deltas), held, owners, q[wanted].to(device), chance)
 

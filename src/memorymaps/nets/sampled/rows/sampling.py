@@ -3,6 +3,9 @@
 Every row `j` is drawn on its own with probability `q_j = min(1, t s_j)` [Poisson sampling]. One uniform number a row,
 the same for every `t`, decides: a larger sample contains a smaller one, whatever the batches [permanent random
 numbers, Ohlsson 1995]. For the sizes `s` see `leverages.py`; for exact leverage scores Alaoui & Mahoney 2015.
+
+How many rows are drawn is a matter of chance, too, and says nothing of the rows: with a tenth more than expected all
+weights `1/q` together are a tenth too large. Weights and errors are those given that number [Hájek 1964].
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 _CLIPPED = 0.2  # part of q below which the denominator of a debiased weight does not fall
 _ROUNDS = 4  # of the weights' fixed point
+_MOST_ODDS = 700.0  # logarithm of the odds, that a number of rows drawn may change
 _SETTLED = 0.01  # relative change of a weight from which none follows
 
 
@@ -39,6 +44,27 @@ def probabilities(size: Tensor, rows: float) -> Tensor:
     scale = (rows - capped) / left.clamp(min=torch.finfo(size.dtype).tiny)  # t, with so many rows drawn for certain
     fits = (scale * ordered <= 1) & (scale > 0)
     return (size * scale[int(fits.to(torch.uint8).argmax())]).clamp(max=1)
+
+
+def given_count(q: Tensor, count: int) -> Tensor:
+    """`λq/(1 − q + λq)`, of the sum `count`: the probabilities of rows drawn on their own, given how many were drawn.
+
+    To first order in the inverse of the number of rows [conditional Poisson sampling, Hájek 1964]. Rows of probability
+    zero or one keep it; where no others were drawn, or all of them, nothing is known of `λ` and all keep theirs.
+
+    Examples
+    --------
+    >>> given_count(torch.tensor([1.0, 0.25, 0.25, 0.25, 0.25]), 3).tolist()
+    [1.0, 0.5, 0.5, 0.5, 0.5]
+    """
+    open_rows = (q > 0) & (q < 1)
+    some, wanted = torch.logit(q[open_rows].double()), count - int((q == 1).sum())
+    if not 0 < wanted < len(some):
+        return q
+    log_odds = brentq(lambda x: float(torch.sigmoid(x + some).sum()) - wanted, -_MOST_ODDS, _MOST_ODDS)
+    found = q.clone()
+    found[open_rows] = torch.sigmoid(log_odds + some).to(q.dtype)
+    return found
 
 
 def uniform_numbers(count: int, seed: int) -> Tensor:

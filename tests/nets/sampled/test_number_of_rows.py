@@ -1,0 +1,97 @@
+"""How many rows are drawn is chance and says nothing of them: weights and errors are those given that number."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from torch import nn
+
+import memorymaps as mm
+from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.nets import Sampled
+from memorymaps.nets.sampled.errors.jackknife import _centred
+from memorymaps.nets.sampled.rows.sampling import given_count
+
+
+def conditional(q, count):
+    """Each row's probability to be drawn given how many were, from all samples there are."""
+    found, total = np.zeros(len(q)), 0.0
+    for chosen in itertools.combinations(range(len(q)), count):
+        there = np.isin(np.arange(len(q)), chosen)
+        chance = np.prod(np.where(there, q, 1 - q))
+        found, total = found + chance * there, total + chance
+    return found / total
+
+
+@pytest.mark.parametrize("count", [4, 7, 10])
+def test_probabilities_given_their_number_are_nearly_those_of_all_samples(count):
+    q = np.array([0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.5, 0.55, 0.6, 0.6, 0.65, 0.7, 0.75, 0.8])
+    found = given_count(torch.tensor(q), count).numpy()
+    true = conditional(q, count)
+    assert found.sum() == pytest.approx(count)
+    assert np.abs(found - true).max() < 0.035  # of the order of one over their number
+    assert np.abs(q - true).max() > 0.1 or count == 7  # about the expected number, which changes little
+
+
+def test_rows_that_are_certain_or_never_drawn_keep_their_probability():
+    q = torch.tensor([1.0, 0.5, 0.0, 0.25, 1.0], dtype=torch.float64)
+    found = given_count(q, 3)
+    assert found[[0, 2, 4]].tolist() == [1.0, 0.0, 1.0]
+    assert float(found.sum()) == pytest.approx(3)
+    odds = found[[1, 3]] / (1 - found[[1, 3]])
+    assert float(odds[0] / odds[1]) == pytest.approx(3)  # as before: 1 and 1/3
+    for nothing in (2, 4, 5):  # none of the others, or all
+        assert torch.equal(given_count(q, nothing), q)
+
+
+def test_probabilities_of_many_small_rows_and_a_few_large_ones():
+    q = torch.cat([torch.full((10**5,), 1e-5, dtype=torch.float64), torch.full((3,), 1 - 1e-12, dtype=torch.float64)])
+    for count in (1, 3, 4, 50, 10**5):
+        found = given_count(q, count)
+        assert float(found.sum()) == pytest.approx(count)
+        assert bool(((found > 0) & (found <= 1)).all())
+
+
+def test_changes_that_are_alike_say_nothing_of_the_draw():
+    q = torch.tensor([0.1, 0.5, 0.9, 1.0], dtype=torch.float64)
+    alike = (1 - q).sqrt()[None, None] * torch.tensor([2.0, -3.0], dtype=torch.float64)[None, :, None]
+    torch.testing.assert_close(_centred(alike.clone(), q), torch.zeros_like(alike))
+    changes = torch.tensor([1.0, -2.0, 4.0, 7.0], dtype=torch.float64)
+    mean = ((1 - q) * changes).sum() / (1 - q).sum()
+    found = _centred(((1 - q).sqrt() * changes)[None, None], q)
+    torch.testing.assert_close(found[0, 0], (1 - q).sqrt() * (changes - mean))
+
+
+def linear(n=2000, d=8):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, d))
+    y = x.sum(1) + rng.normal(size=n)
+    net = nn.Linear(d, 1, bias=False).double()
+    with torch.no_grad():
+        net.weight[0] = torch.tensor(np.linalg.solve(x.T @ x + np.eye(d), x.T @ y))
+    return net, torch.tensor(x), torch.tensor(y)[:, None]
+
+
+def test_the_number_of_rows_moves_no_map_as_a_whole():
+    net, x, y = linear()
+
+    def drawn(structure):
+        recipe = mm.Laplace(structure, prior=1.0)
+        return mm.memory_map(net, x, y, likelihood=Gaussian(1.0), posterior=recipe, progress=False)
+
+    exact = drawn("full")["leverage"]
+    maps = [drawn(Sampled(rows=100, seed=seed)) for seed in range(16)]
+    counts = np.array([len(m.origin.posterior.covariance.q) for m in maps])
+    assert counts.std() > 5  # of some hundred: by their number alone, sums of leverages would be off by as much
+    sums = np.array([m["leverage"].sum() for m in maps]) / exact.sum()
+    assert sums.std() < counts.std() / counts.mean() / 2
+    assert np.abs(np.corrcoef(counts, sums)[0, 1]) < 0.6
+    within = [np.mean(np.abs(m["leverage"] - exact) <= 2 * m["leverage_se"]) for m in maps]
+    assert min(within) > 0.8  # in each draw; of the number, too, errors of a draw went together
+    assert np.mean(within) < 0.98
