@@ -17,7 +17,7 @@ from memorymaps.nets.distributed.shares import shared_subset
 from memorymaps.nets.laplace.leading import MakePosterior, OutputCurvature, along_leading_directions
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import MOST_OUTPUTS
-from memorymaps.nets.sampled.rows.sampling import drawn, probabilities, uniform_numbers
+from memorymaps.nets.sampled.rows.sampling import drawn, given_count, probabilities, uniform_numbers
 from memorymaps.nets.sampled.rows.traces import curvature_traces
 
 _PROBED = 256  # examples whose leverages say what the sample leaves open
@@ -30,20 +30,22 @@ Fit = Callable[[LaplaceProblem], CurvatureEstimate[BlockDiagonalCovariance]]
 def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> CurvatureEstimate[Any]:
     """`fit` on examples drawn with `q_i ∝ tr Λ_i`, of weight `w_i/q_i`; its error from two quarters of the sample.
 
-    Sums over the data are unbiased; factors of layer inputs, means over examples, are weighted by curvature. The error
-    is that of leverages over some examples drawn likewise, `‖h′ − h″‖/√8‖h‖` for the `h′`, `h″` of two quarters of the
-    sample. Of a large network the map takes variances along leading directions (`laplace/leading.py`), unless told
-    otherwise.
+    Sums over the data are unbiased, with weights given how many were drawn; factors of layer inputs, means over
+    examples, are weighted by curvature. The error is that of leverages over some examples drawn likewise,
+    `‖h′ − h″‖/√8‖h‖` for the `h′`, `h″` of two quarters of the sample. Of a large network the map takes variances along
+    leading directions (`laplace/leading.py`), unless told otherwise.
     """
     leading = OutputCurvature.of(problem) if _takes_leading_directions(problem) else None
     size = curvature_traces(problem).sum(1) if leading is None else leading.trace
     q = probabilities(size + _FLOOR * size.mean(), examples)
     places = drawn(q, uniform_numbers(len(q), seed))
+    q = given_count(q, len(places))
     estimate = fit(_part(problem, places, q))
     quarters = [fit(_part(problem, places[k::4], q / 4)).build(problem.prior) for k in (0, 2)]
     whole = estimate.build(problem.prior)
     chance = probabilities(size, _PROBED)
     some = drawn(chance, uniform_numbers(len(q), seed + 1))
+    chance = given_count(chance, len(some))
     h, first, second = (_leverages(problem, each, some) for each in (whole, *quarters))
     error = float((first - second).norm() / 8**0.5 / h.norm().clamp(min=1e-300))
     note = (
