@@ -16,7 +16,7 @@ from memorymaps.nets.sampled.cost import PRECISION_EXAMPLES, PROBE_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out_posteriors
-from memorymaps.nets.sampled.errors.excess import excess
+from memorymaps.nets.sampled.errors.leverage_excess import excess
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates, estimates
 from memorymaps.nets.sampled.errors.stated import Stated
@@ -30,7 +30,7 @@ _TINY = 1e-300
 class Probed:
     """The errors of a map, its directions as found on examples that have all of them, and so many times the size of
     each measure that rows which were not drawn may change (`half.py`), and the part of the leverages that no drawn row
-    stands for (`excess.py`).
+    stands for (`leverage_excess.py`).
     """
 
     stated: Stated
