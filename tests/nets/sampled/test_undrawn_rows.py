@@ -17,8 +17,8 @@ import memorymaps as mm
 from memorymaps.nets import Sampled
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import left_out_posteriors
-from memorymaps.nets.sampled.errors.leverage_excess import excess
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
+from memorymaps.nets.sampled.errors.leverage_excess import excess
 from memorymaps.nets.sampled.errors.stated import Stated
 from memorymaps.nets.sampled.rows import leverages
 

@@ -16,9 +16,9 @@ from memorymaps.nets.sampled.cost import PRECISION_EXAMPLES, PROBE_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated, left_out_posteriors
-from memorymaps.nets.sampled.errors.leverage_excess import excess
 from memorymaps.nets.sampled.errors.half import AllAndHalf, UndrawnRows
 from memorymaps.nets.sampled.errors.jackknife import UNSURE, Estimates, estimates
+from memorymaps.nets.sampled.errors.leverage_excess import excess
 from memorymaps.nets.sampled.errors.stated import Stated
 from memorymaps.nets.sampled.measures import magnitudes
 from memorymaps.nets.sampled.rows.pool import HalfSample
