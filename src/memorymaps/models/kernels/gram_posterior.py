@@ -178,30 +178,32 @@ class KernelOutput:
 class FunctionSpace:
     """The functions `k(x, X) a + b` of a kernel at its training inputs, in orthonormal coordinates: `basis [N, r]`.
 
-    `whiten [N, r]`: `basis = K whiten`, for the intercept's column the constant.
+    `whiten [N, r]`: `basis = K whiten`; `constant [N]`: `b = constant · f`, zero without an intercept.
     """
 
     whiten: Array
     basis: Array
-    intercept: bool
+    constant: Array
 
     @classmethod
     def of(cls, gram: Array, intercept: bool) -> FunctionSpace:
         """Of `K [N, N]`; rounding of `f` is enlarged by one over the root of the smallest eigenvalue kept."""
         values, vectors = eigh(gram)
-        keep = values > values[-1] * _SMALLEST_EIGENVALUE
-        return cls(vectors[:, keep] / values[keep], vectors[:, keep], intercept)
+        smallest = max(values[-1] * _SMALLEST_EIGENVALUE, np.finfo(float).tiny)
+        keep = values > smallest
+        precision = vectors * (smallest / np.maximum(values, smallest)) @ np.sum(vectors, axis=0)
+        constant = precision / np.sum(precision) if intercept else 0 * precision
+        return cls(vectors[:, keep] / values[keep], vectors[:, keep], constant)
 
     def interpolate(self, cross: Array, change: Array) -> tuple[Array, Array]:
-        """`[n, g]` at inputs with `k(x, X) [n, N]` for `change [N, g]`, and squares of what no function has `[g]`."""
-        outside = change - self.basis @ (self.basis.T @ change)
-        constant = np.zeros(change.shape[1])
-        if self.intercept:
-            ones = np.ones(len(change))
-            rest = ones - self.basis @ (self.basis.T @ ones)
-            constant = rest @ outside / max(float(rest @ rest), np.finfo(float).tiny)
-            outside = outside - np.outer(rest, constant)
+        """`[n, g]` at inputs with `k(x, X) [n, N]` for `change [N, g]`, and squares of what no function has `[g]`.
+
+        Of the functions with these values, that of smallest norm `aᵀKa`: `b = 1ᵀK⁻¹f/1ᵀK⁻¹1`, as `1ᵀa = 0` of a fit
+        with a free intercept.
+        """
+        constant = self.constant @ change
         inside = self.basis.T @ (change - constant)
+        outside = change - constant - self.basis @ inside
         return np.asarray(cross @ (self.whiten @ inside) + constant), np.sum(outside**2, axis=0)
 
 
