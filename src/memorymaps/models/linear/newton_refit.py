@@ -152,7 +152,7 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
     minimum is at infinity, as without any example of a class, the last step is as long as those before.
     """
     u, first, decrement = start, None, np.inf
-    value, doubled = loss.value(u), list[Array]()
+    value, before = loss.value(u), list[Array]()  # `u` before each doubled step
     for _ in range(steps):
         f = np.where(loss.rows.weight[:, None] > 0, loss.outputs(u), 0.0)  # those of rows left out may overflow
         gradient = loss.gradient(u, f)
@@ -161,27 +161,27 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
-            return u + direction, _remaining_share(u, [direction, *_unbent(loss, curvature, doubled)])
+            return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, [u - each for each in before])])
         times, value = _line_search(loss, u, value, direction, -(decrement**2))
         if not times:
             break
+        before += [u] if times > 1 else []
         u = u + times * direction
-        doubled += [times * direction] if times > 1 else []
     way = float(np.linalg.norm(u))
     return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)
 
 
-def _unbent(loss: PenalisedLoss, curvature: Callable[[Array], Array], steps: list[Array]) -> list[Array]:
-    """Those of the steps along which the loss has no curvature left, 1 at the fit with all rows."""
-    return [step for step in steps if step @ loss.hessian_product(step, curvature) < AT_BOUND * (step @ step)]
+def _flat(loss: PenalisedLoss, curvature: Callable[[Array], Array], ways: list[Array]) -> list[Array]:
+    """Those of the ways along which the loss has no curvature left, 1 at the fit with all rows."""
+    return [way for way in ways if way @ loss.hessian_product(way, curvature) < AT_BOUND * (way @ way)]
 
 
 def _remaining_share(u: Array, steps: list[Array]) -> float:
     """Length of the longest step relative to that of `u`, where the iteration ended although that is no small part: the
     minimum is at infinity. 0 elsewhere.
 
-    `steps`: the last one and, as the loss cannot show further ones where they went too far, doubled ones along which
-    the curvature has vanished: the last one may only mend their errors.
+    `steps`: the last one, and the ways since doubled ones along which the curvature has vanished: where a doubled step
+    went so far that the loss cannot show further ones, the last one only mends its error.
     """
     longest, way = max(float(np.linalg.norm(step)) for step in steps), float(np.linalg.norm(u))
     ran_away = way > 0 and longest > max(_RUN_AWAY * way, _STATIONARY / _RUN_AWAY)
