@@ -93,8 +93,9 @@ def test_shift_is_the_root_of_the_covariance(kind):
     np.testing.assert_allclose(outputs, structure.covariance_root(X), rtol=1e-9, atol=1e-12)
 
 
-def test_softmax_gauge_direction_is_dropped():
-    p = rng.dirichlet(np.ones(3), 50)
+@pytest.mark.parametrize("missing", [0.0, 1e-13])
+def test_softmax_gauge_direction_is_dropped(missing):
+    p = rng.dirichlet(np.ones(3), 50) * (1 - missing)  # sums of probabilities are 1 to rounding only
     curvature = p[:, :, None] * np.eye(3) - p[:, :, None] * p[:, None, :]
     structure, _ = spread((CoupledCurvature(4, 3), curvature), np.zeros((4, 3)))
     assert structure.rank == 8

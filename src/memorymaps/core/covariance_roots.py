@@ -333,25 +333,30 @@ class CoupledCurvature:
         data do not determine no variance and names no parameter as aliased.
         """
         c, p = self._gram.shape[:2]
-        chosen = np.flatnonzero(free.T)
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
+        common = _undetermined_in_common(gram.reshape(c, p, c, p), np.all(free, axis=1))
+        chosen = np.flatnonzero(free.T & ~(common & _references(self.diagonal())))
         inner = root_from_gram(gram[np.ix_(chosen, chosen)])
         root = np.zeros((c * p, inner.shape[1]))
         root[chosen] = inner
-        return CovarianceRoot(
-            _centred_over_outputs(root.reshape(c, p, -1), gram.reshape(c, p, c, p), np.all(free, axis=1))
-        ), free
+        root = root.reshape(c, p, -1)
+        return CovarianceRoot(root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)), free
 
 
-def _centred_over_outputs(root: Array, gram: Array, free: Array) -> Array:
-    """`W [c, p, r]` minus its mean over outputs for parameters `j` with `1ᵀS_jj1 = 0` that are free in all outputs.
+def _undetermined_in_common(gram: Array, free: Array) -> Array:
+    """Mask `[p]` of the parameters `j` with `1ᵀS_jj1 = 0` that are free in all outputs.
 
     A softmax is invariant to a common change of all outputs: without a penalty the data do not determine it, and a fit
-    started at zero leaves it at zero.
+    started at zero leaves it at zero. The root is that without one output's parameter, minus its mean over outputs:
+    the pseudo-inverse, whose rank does not depend on how the zero is rounded.
     """
     common, separate = np.einsum("ajbj->j", gram), np.einsum("ajaj->j", gram)
-    undetermined = free & (common <= _NO_CURVATURE * separate)
-    return root - undetermined[None, :, None] * np.mean(root, axis=0, keepdims=True)
+    return free & (common <= _NO_CURVATURE * separate)
+
+
+def _references(diagonal: Array) -> Array:
+    """Mask `[c, p]` of one output for each parameter, that with the largest curvature."""
+    return np.arange(diagonal.shape[1])[:, None] == np.argmax(diagonal, axis=1)
 
 
 def _restricted_root(triangle: Array, free: Array) -> tuple[Array, Array]:
