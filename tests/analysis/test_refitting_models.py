@@ -238,6 +238,18 @@ def test_a_class_that_no_other_example_has_is_left_out_in_few_steps_and_its_outp
         np.testing.assert_allclose(found["sensitivity"][k], change[~others].sum(), rtol=1e-4)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_outputs_have_no_end_without_whole_classes_and_have_one_where_an_example_of_each_is_left(seed):
+    rng = np.random.default_rng(seed)
+    centres, y = rng.normal(size=(3, 4)) * rng.uniform(0.2, 4), np.r_[[0, 1, 2], rng.integers(0, 3, 200)]
+    x = centres[y] + rng.normal(size=(len(y), 4)) * 10.0 ** rng.uniform(-1, 1, 4)
+    model = LogisticRegression(C=10.0 ** rng.uniform(-2, 3), **EXACT).fit(x, y)
+    classes = [np.flatnonzero(y == k) for k in range(3)]
+    groups = {f"{k}": rows for k, rows in enumerate(classes)} | {f"but one of {k}": classes[k][1:] for k in range(3)}
+    found = mm.memory_map(model, x, y).leave_out(groups)
+    assert [words[:19] for words in found["warning"]] == ["outputs have no end"] * 3 + [""] * 3
+
+
 def test_a_group_that_is_no_whole_class_has_an_end():
     m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
     assert m.leave_out({"some": np.flatnonzero(Y == 1)[:100]})["warning"].tolist() == [""]

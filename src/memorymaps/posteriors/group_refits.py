@@ -17,7 +17,7 @@ from memorymaps.posteriors.origin import Origin
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
 _STEPS, _TOLERANCE = 2000, 1e-4
 _NO_END = (
-    "outputs have no end without these (the last step of the refit is {:.1%} of its way), as where no other example "
+    "outputs have no end without these (the last steps of the refit are {:.1%} of its way), as where no other example "
     "has a class: read sensitivities and the others' losses, not the members' losses or coefficients"
 )
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none

@@ -161,7 +161,8 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
-            return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, [u - each for each in before])])
+            ways = [u - each for each in before]
+            return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, ways)])
         times, value = _line_search(loss, u, value, direction, -(decrement**2))
         if not times:
             break
