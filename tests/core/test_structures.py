@@ -95,7 +95,8 @@ def test_shift_is_the_root_of_the_covariance(kind):
 
 @pytest.mark.parametrize("missing", [0.0, 1e-13])
 def test_softmax_gauge_direction_is_dropped(missing):
-    p = rng.dirichlet(np.ones(3), 50) * (1 - missing)  # sums of probabilities are 1 to rounding only
+    exact = rng.dirichlet(np.ones(3), 50)
+    p = exact * (1 - missing)  # probabilities sum to one up to rounding only
     curvature = p[:, :, None] * np.eye(3) - p[:, :, None] * p[:, None, :]
     structure, _ = spread((CoupledCurvature(4, 3), curvature), np.zeros((4, 3)))
     assert structure.rank == 8
@@ -104,7 +105,8 @@ def test_softmax_gauge_direction_is_dropped(missing):
     np.testing.assert_allclose(
         structure.covariance_root(X).sum(axis=1), 0, atol=1e-12
     )  # the Moore–Penrose inverse's choice
-    _, inverse = dense_coupled(curvature, np.zeros((4, 3)))
+    exact_curvature = exact[:, :, None] * np.eye(3) - exact[:, :, None] * exact[:, None, :]
+    _, inverse = dense_coupled(exact_curvature, np.zeros((4, 3)))
     expected = np.einsum("np,apbq,nq->nab", X, inverse.reshape(3, 4, 3, 4), X)
     np.testing.assert_allclose(structure.variance(X), expected, rtol=1e-8, atol=1e-10)
 
