@@ -161,8 +161,8 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
         first = decrement if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
-            ways = [u - each for each in before]
-            return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, ways)])
+            moves = [u - each for each in before]
+            return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, moves)])
         times, value = _line_search(loss, u, value, direction, -(decrement**2))
         if not times:
             break
@@ -172,16 +172,16 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
     return u, min(1.0, decrement / way) if way > 0 else float(decrement > _STATIONARY)
 
 
-def _flat(loss: PenalisedLoss, curvature: Callable[[Array], Array], ways: list[Array]) -> list[Array]:
-    """Those of the ways along which the loss has no curvature left, 1 at the fit with all rows."""
-    return [way for way in ways if way @ loss.hessian_product(way, curvature) < AT_BOUND * (way @ way)]
+def _flat(loss: PenalisedLoss, curvature: Callable[[Array], Array], moves: list[Array]) -> list[Array]:
+    """Those of the moves along which the loss has no curvature left, 1 at the fit with all rows."""
+    return [move for move in moves if move @ loss.hessian_product(move, curvature) < AT_BOUND * (move @ move)]
 
 
 def _remaining_share(u: Array, steps: list[Array]) -> float:
     """Length of the longest step relative to that of `u`, where the iteration ended although that is no small part: the
     minimum is at infinity. 0 elsewhere.
 
-    `steps`: the last one, and the ways since doubled ones along which the curvature has vanished: where a doubled step
+    `steps`: the last one, and the moves since doubled ones along which the curvature has vanished: where a doubled step
     went so far that the loss cannot show further ones, the last one only mends its error.
     """
     longest, way = max(float(np.linalg.norm(step)) for step in steps), float(np.linalg.norm(u))
