@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,27 @@ def glm(name: str, made: Any, kind: str) -> Family:
         return sm.GLM(y, x, family=made, var_weights=weight).fit(**TIGHT)
 
     def refit(model: Any, data: Table, total: float) -> Any:
-        again = sm.GLM(data.y, design(data.x), family=made, var_weights=data.weight)
-        for start in (np.asarray(model.params), None):
+        """The optimum's coefficients, from the fitted ones or from statsmodels' own start."""
+        x, to_params = orthonormal(design(data.x))
+        again = sm.GLM(data.y, x, family=made, var_weights=data.weight)
+        for start in (np.linalg.pinv(to_params) @ np.asarray(model.params), None):
             found = again.fit(start_params=start, **TIGHT)
             if found.converged:
-                return found
+                return SimpleNamespace(params=to_params @ found.params)
         raise ArithmeticError("the refit has not converged")
 
     return of(f"glm {name}", fit, kind, refit=refit)
+
+
+def orthonormal(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`Q [n, r]`, `QᵀQ = I`, of the same column space, and `T [p, r]` with `xT = Q`: `β = Tγ` has the outputs of `γ`.
+
+    The optimum's outputs do not depend on the basis. statsmodels' iterations do where columns determine each other: by
+    rounding they end without converging, or where the deviance repeats itself by chance, off the optimum.
+    """
+    q, size, axes = np.linalg.svd(x, full_matrices=False)
+    kept = size > len(x) * np.finfo(float).eps * size[0]
+    return q[:, kept], axes[kept].T / size[kept]
 
 
 def families() -> Iterator[Family]:
