@@ -111,6 +111,24 @@ def test_separable_wide_data_are_mapped_and_warned_of(loss, classes):
     assert m.summary().warnings  # the fit has run away: without a gradient no penalty can be told from it
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", [10, 20, 40])
+@pytest.mark.parametrize("model", [sm.Logit, sm.Probit])
+def test_separated_classes_are_warned_of_however_long_the_fit_went_on(model, steps):
+    """Errors and curvature vanish together: in posterior standard deviations the fit seems to come ever closer."""
+    results = model((X[:, 0] > 0).astype(int), X).fit(maxiter=steps, disp=0)
+    m = mm.memory_map(results)
+    assert "a step that changes the errors by 6" in m.summary().warnings[0]
+    assert not m.trust["sensitivity"].sizes
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_errors_that_the_tolerance_of_a_solver_leaves_are_no_step():
+    """Targets that are means of the model: all errors are those of rounding, and Newton's step changes all of them."""
+    results = sm.GLM(np.exp(0.1 * X @ np.ones(5)), X, family=sm.families.Poisson()).fit(tol=1e-12)
+    assert mm.memory_map(results).provenance.description.error_change == 0
+
+
 def test_weights_that_the_fit_did_not_have_are_told_of_iterative_solvers():
     with pytest.raises(DataError, match="weights: the model was fitted without any"):
         mm.memory_map(LogisticRegression(tol=1e-8).fit(X, Y > 0), X, Y > 0, sample_weight=20 * W)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import warnings
@@ -20,6 +21,7 @@ import memorymaps as mm
 from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.core.likelihoods.links import Probit
 from memorymaps.core.likelihoods.ordinal import Ordinal
+from memorymaps.data.examples import DataError
 
 RNG = np.random.default_rng(4)
 N = 150
@@ -101,6 +103,19 @@ def test_leaving_out_agrees_with_refitting(link):
 
 
 @pytest.mark.slow
+def test_separated_ordered_classes_are_warned_of_or_refused():
+    y, warned = np.digitize(X @ [1.0, -0.7, 0.3], [-0.7, 0.7]), 0
+    for steps in (20, 60, 2000):
+        with warnings.catch_warnings(action="ignore"):
+            results = OrderedModel(y, X, distr="logit").fit(method="bfgs", maxiter=steps, gtol=1e-9, disp=False)
+        with contextlib.suppress(DataError):
+            m = mm.memory_map(results)
+            assert any("from the optimum" in line for line in m.summary().warnings)
+            assert not m.trust["sensitivity"].sizes
+            warned += 1
+    assert warned
+
+
 def test_labels_and_groups():
     grade = pd.Series(pd.Categorical.from_codes(Y, ["bad", "fair", "good", "best"], ordered=True))
     frame = pd.DataFrame(X, columns=list("abc"), index=[f"case {i}" for i in range(N)])

@@ -101,12 +101,15 @@ def test_refitted_selections(said):
     assert mm.memory_map(sm.OLS(Y, chosen).fit())["leverage"].sum() == pytest.approx(chosen.shape[1])
 
 
-@remedy("the data does not determine all thresholds and slopes: drop collinear columns")
+@remedy("drop collinear columns, or those that separate the classes")
 @pytest.mark.filterwarnings("ignore")
-def test_ordered_models_with_collinear_columns(said):
-    twice = np.column_stack([X[:, 1:], X[:, 1]])
+@pytest.mark.parametrize("other", [X[:, 1], THREE], ids=["collinear", "separating"])
+def test_ordered_models_with_a_column_too_many(said, other):
+    more, run_away = np.column_stack([X[:, 1:], other]), np.array([0.0, 0.0, 100.0, 50.0, np.log(100.0)])
+    start = run_away if other is THREE else None
+    results = OrderedModel(THREE, more, distr="probit").fit(start, method="bfgs", disp=0)
     with said:
-        mm.memory_map(OrderedModel(THREE, twice, distr="logit").fit(method="bfgs", disp=0))
+        mm.memory_map(results)
     m = mm.memory_map(OrderedModel(THREE, X[:, 1:], distr="logit").fit(method="bfgs", gtol=1e-9, disp=0))
     assert len(m) == N
 

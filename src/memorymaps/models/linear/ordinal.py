@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import Examples
+from memorymaps.models.linear.stationarity import relative_change, sample_of
 from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
 from memorymaps.posteriors.contract import Description, Marginals
 
@@ -101,14 +102,37 @@ class OrdinalPosterior:
         return np.asarray(u @ self.root.T)[..., None]
 
 
-def ordinal_root(model: OrdinalModel, examples: Examples) -> tuple[Array, float]:
-    """`W` with `S⁻¹ = WWᵀ`, and the distance from the optimum in posterior standard deviations per parameter.
+class OrdinalFit(NamedTuple):
+    """Around the fitted parameters: `W [c + p, c + p]` with `S⁻¹ = WWᵀ`, and how far they are from the optimum.
+
+    `distance` is in posterior standard deviations per parameter; `error_change` that by the Newton step which remains
+    (`stationarity.relative_change`).
+    """
+
+    root: Array
+    distance: float
+    error_change: float
+
+
+def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
+    """The posterior's root, by one pass over the data, and the step that remains.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         Parameters that the data does not determine.
     """
+    precision, gradient = _derivatives(model, examples)
+    root = _inverse_root(precision)
+    whitened = root.T @ gradient
+    batch = sample_of(examples)
+    x = np.asarray(batch.inputs, dtype=float)
+    change = relative_change(model.likelihood, batch, model.outputs(x), -model.jacobian(x) @ (root @ whitened))
+    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change)
+
+
+def _derivatives(model: OrdinalModel, examples: Examples) -> tuple[Array, Array]:
+    """`S = Σ AᵀΛA [c + p, c + p]`, and the gradient `Σ Aᵀe [c + p]` of the loss."""
     size = len(model.thresholds) + len(model.slopes)
     precision, gradient = np.zeros((size, size)), np.zeros(size)
     for batch in examples:
@@ -118,5 +142,19 @@ def ordinal_root(model: OrdinalModel, examples: Examples) -> tuple[Array, float]
         a = model.jacobian(x)
         precision += np.einsum("nap,nab,nbq->pq", a, model.likelihood.curvature(f, batch.target), a)
         gradient += np.einsum("nap,na->p", a, model.likelihood.error(f, batch.target))
-    root = np.linalg.inv(np.linalg.cholesky(precision)).T
-    return root, float(np.linalg.norm(root.T @ gradient) / np.sqrt(size))
+    return precision, gradient
+
+
+def _inverse_root(precision: Array) -> Array:
+    """`W` with `S⁻¹ = WWᵀ`, by Cholesky's factor of `S` scaled to a diagonal of ones; raises where that is singular.
+
+    Its pivots are the shares of each parameter's curvature that the ones before it leave: at the rounding of `S` they
+    are none, whether or not rounding lets the factorisation end.
+    """
+    scale = np.sqrt(np.diagonal(precision))
+    if not np.all(scale > 0):
+        raise np.linalg.LinAlgError("a parameter without curvature")
+    factor = np.linalg.cholesky(precision / np.outer(scale, scale))
+    if np.min(np.diagonal(factor)) ** 2 <= len(scale) * np.finfo(float).eps:
+        raise np.linalg.LinAlgError("a parameter that the others determine")
+    return np.asarray(np.linalg.inv(factor).T / scale[:, None])

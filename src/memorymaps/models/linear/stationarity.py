@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.posteriors.fit_evidence import shows_other_targets
 
 CLOSED_FORM_LIMIT = 1e-2  # posterior standard deviations per effective parameter that no direct solver leaves
-NEARLY_STATIONARY = 1e-3  # below, the remaining step changes no figure
 _FAR = 1.0  # from which unrelated targets are looked for, whatever the solver
 _UNRELATED, _REVERSED = 2.0, -4.0  # associations of outputs and targets below which they are not those of a fit
 _EXPLAINED = 0.05  # share of the gradient that is left where a hypothesis explains it
+_TOLERATED = 1e-6  # of the outputs: moves that solvers leave
 _SAMPLE = 65_536  # examples from which the change of errors is told: to a hundredth of it
 _FEWEST = 3  # penalised coefficients from which one factor for all of them is evidence
 
@@ -72,20 +72,33 @@ def distance_in_deviations(
 
 
 def change_of_errors(model: Any, likelihood: Any, step: Array, examples: Examples) -> float:
-    """`‖w(e(f + xᵀΔ) − e(f))‖/‖w e(f)‖`, the relative change of errors by a step `Δ [p, c]` of the coefficients.
-
-    Over at most 65,536 examples, spread over the data. Where the noise scale is estimated from residuals that are far
-    too large, the distance in posterior standard deviations is small at any parameters; this is not.
-    """
-    batch = examples.sample(_SAMPLE)
+    """`relative_change` of errors by a step `Δ [p, c]` of the coefficients, over at most 65,536 examples."""
+    batch = sample_of(examples)
     x = model.design(batch.inputs)
+    return relative_change(likelihood, batch, x @ model.coefficients, x @ step)
+
+
+def sample_of(examples: Examples) -> Batch:
+    """At most 65,536 examples, spread over the data."""
+    return examples.sample(_SAMPLE)
+
+
+def relative_change(likelihood: Any, batch: Batch, f: Array, move: Array) -> float:
+    """`‖w(e(f + Δf) − e(f))‖/‖w e(f)‖`, the relative change of errors where outputs `f [n, c]` move by `Δf`.
+
+    Where the noise scale is estimated from residuals that are far too large, and where classes are separated and all
+    errors vanish, the distance in posterior standard deviations is small at any parameters; this is not. 0 for moves
+    that a solver's tolerance leaves: where the fit is exact, they are all that errors consist of.
+    """
+    f = f if batch.offset is None else f + np.reshape(batch.offset, (len(f), -1))
+    weight = np.ones((len(f), 1)) if batch.weight is None else np.reshape(batch.weight, (-1, 1))
+    if np.max(np.abs(move), initial=0.0) <= _TOLERATED * (1 + np.max(np.abs(f), initial=0.0)):
+        return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        f = x @ model.coefficients
-        f = f if batch.offset is None else f + np.reshape(batch.offset, (len(f), -1))
-        weight = np.ones((len(f), 1)) if batch.weight is None else np.reshape(batch.weight, (-1, 1))
         before = weight * likelihood.error(f, batch.target)
-        change = float(np.sum((weight * likelihood.error(f + x @ step, batch.target) - before) ** 2))
-        size = float(np.sum(before**2))
+        scale = np.max(np.abs(before), initial=0.0) or 1.0  # errors of 1e-170 have no square
+        change = float(np.sum(((weight * likelihood.error(f + move, batch.target) - before) / scale) ** 2))
+        size = float(np.sum((before / scale) ** 2))
     return float(np.sqrt(change / size)) if size > 0 and np.isfinite(change) else (0.0 if size == 0 else 1.0)
 
 

@@ -24,7 +24,6 @@ from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import (
-    NEARLY_STATIONARY,
     change_of_errors,
     check_curved,
     check_stationary,
@@ -59,7 +58,7 @@ def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples
     if np.all(scale > 0):  # a dispersion of zero is refused as such
         check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
-    if distance > NEARLY_STATIONARY and not is_quadratic(unit):
+    if not is_quadratic(unit):
         change = change_of_errors(model, unit, quadratic.newton_step(), examples)
         description = dataclasses.replace(description, error_change=change)
     load = functools.partial(_training_rows, model, examples)

@@ -13,7 +13,7 @@ from memorymaps.core.likelihoods.links import BinaryLink, Logit, Probit
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_root
+from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_fit
 from memorymaps.models.linear.ordinal_refit import OrdinalRefit
 from memorymaps.models.linear.statsmodels.formula import design_of
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
@@ -47,9 +47,12 @@ def _translate(results: Any) -> OrdinalModel:
 def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
     model, fitted = results.model, _translate(results)
     try:
-        root, distance = ordinal_root(fitted, examples)
+        around = ordinal_fit(fitted, examples)
     except np.linalg.LinAlgError as error:
-        raise DataError("the data does not determine all thresholds and slopes: drop collinear columns") from error
+        raise DataError(
+            "the data does not determine all thresholds and slopes: drop collinear columns, or those that separate the "
+            "classes, whose slopes have run away"
+        ) from error
     names = tuple(map(str, model.exog_names))
     description = Description(
         model=f"statsmodels OrderedModel, {type(fitted.likelihood.link).__name__.lower()}, {model.k_levels} classes",
@@ -60,13 +63,14 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         coverage=(f"{len(fitted.thresholds)} thresholds and {len(fitted.slopes)} slopes: full covariance",),
         parameters=names[model.k_vars :] + names[: model.k_vars],
         classes=tuple(np.asarray(model.labels).tolist()),
-        rank=len(root),
-        effective_parameters=float(len(root)),
-        distance=distance,
+        rank=len(around.root),
+        effective_parameters=float(len(around.root)),
+        distance=around.distance,
+        error_change=around.error_change,
     )
     load = functools.partial(examples.take, np.arange(len(examples)))
     design = design_of(model, names[: model.k_vars])
-    return OrdinalPosterior(fitted, fitted.likelihood, description, root, design, OrdinalRefit(fitted, load))
+    return OrdinalPosterior(fitted, fitted.likelihood, description, around.root, design, OrdinalRefit(fitted, load))
 
 
 @training_data.register(OrderedResults)
