@@ -105,7 +105,7 @@ def test_refitted_selections(said):
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("other", [X[:, 1], THREE], ids=["collinear", "separating"])
 def test_ordered_models_with_a_column_too_many(said, other):
-    more, run_away = np.column_stack([X[:, 1:], other]), np.array([0.0, 0.0, 100.0, 50.0, np.log(100.0)])
+    more, run_away = np.column_stack([X[:, 1:], other]), np.array([0.0, 0.0, 0.0, 100.0, 50.0, np.log(100.0)])
     start = run_away if other is THREE else None
     results = OrderedModel(THREE, more, distr="probit").fit(start, method="bfgs", disp=0)
     with said:

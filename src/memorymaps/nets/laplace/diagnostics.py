@@ -17,6 +17,7 @@ from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, pr
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace.cautions import structure_name, subset_cautions, unreached_notes
+from memorymaps.nets.laplace.saddle import lowest_curvature
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -30,6 +31,11 @@ _CLEAR = (0.7, 1.2)  # ratios of effective parameters outside of which the check
 _CLEAR_RESIDUAL = 0.01  # … from this residual: the exact ones are then 2 to 6 % too few (measured)
 _MAX_RESIDUAL = 0.05  # relative residual above which the check is inconclusive
 _SLOW_PRODUCTS = " (an operation of the network can be differentiated only once, each probe would be slow)"
+_STATIONARY = 0.05  # posterior standard deviations (each) below which only a saddle point has somewhere to go
+_SADDLE_NOTE = (
+    "A saddle point: the loss curves downwards along some direction, and retraining leaves these parameters. The "
+    "distance is that from which it would fall as much as there, within a standard deviation."
+)
 _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
 
@@ -48,6 +54,8 @@ def posterior_description(
     what = f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
     estimator, notes = _choose_estimator(problem, covariance, estimate)
     n, c, gradient = len(problem.examples), problem.num_outputs, _loss_gradient(problem)
+    distance = _distance_to_optimum(problem, covariance, effective, gradient)
+    beyond = _distance_beyond_saddle(problem, effective) if distance < _STATIONARY else 0.0
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
@@ -59,7 +67,7 @@ def posterior_description(
         coverage=coverage(problem, structure),
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
-        distance=_distance_to_optimum(problem, covariance, effective, gradient),
+        distance=max(distance, beyond),
         hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
@@ -71,6 +79,7 @@ def posterior_description(
             *estimate.notes,
             *_averaged_prior_note(problem, structure),
             *notes,
+            *((_SADDLE_NOTE,) if beyond >= _STATIONARY else ()),
             *unreached_notes([name for name in problem.covered if name not in gradient]),
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
@@ -182,6 +191,13 @@ def _distance_to_optimum(
     packed = torch.cat([group.pack(total).reshape(-1) for group in covariance.groups])
     squared = (packed.double() * covariance.solve(packed).double()).sum().clamp(min=0)
     return float(squared.sqrt() / max(1.0, effective) ** 0.5)
+
+
+def _distance_beyond_saddle(problem: LaplaceProblem, effective: float) -> float:
+    """`√(−λ/d)`, 0 at a minimum: from this distance to it a quadratic loss falls by as much as along a direction with
+    the curvature `λ < 0`, in units of single parameters' precisions, within one of their standard deviations.
+    """
+    return float((max(0.0, -lowest_curvature(problem)) / max(1.0, effective)) ** 0.5)
 
 
 def _loss_gradient(problem: LaplaceProblem) -> dict[str, Tensor]:
