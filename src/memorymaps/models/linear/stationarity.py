@@ -83,8 +83,8 @@ def sample_of(examples: Examples) -> Batch:
     return examples.sample(_SAMPLE)
 
 
-def relative_change(likelihood: Any, batch: Batch, f: Array, move: Array) -> float:
-    """`‖w(e(f + Δf) − e(f))‖/‖w e(f)‖`, the relative change of errors where outputs `f [n, c]` move by `Δf`.
+def relative_change(likelihood: Any, batch: Batch, f: Array, tangent: Array) -> float:
+    """`‖w(e(f + Δf) − e(f))‖/‖w e(f)‖`, the relative change of errors where outputs `f [n, c]` change by `Δf`.
 
     Where the noise scale is estimated from residuals that are far too large, and where classes are separated and all
     errors vanish, the distance in posterior standard deviations is small at any parameters; this is not. 0 for moves
@@ -92,12 +92,12 @@ def relative_change(likelihood: Any, batch: Batch, f: Array, move: Array) -> flo
     """
     f = f if batch.offset is None else f + np.reshape(batch.offset, (len(f), -1))
     weight = np.ones((len(f), 1)) if batch.weight is None else np.reshape(batch.weight, (-1, 1))
-    if np.max(np.abs(move), initial=0.0) <= _TOLERATED * (1 + np.max(np.abs(f), initial=0.0)):
+    if np.max(np.abs(tangent), initial=0.0) <= _TOLERATED * (1 + np.max(np.abs(f), initial=0.0)):
         return 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         before = weight * likelihood.error(f, batch.target)
         scale = np.max(np.abs(before), initial=0.0) or 1.0  # errors of 1e-170 have no square
-        change = float(np.sum(((weight * likelihood.error(f + move, batch.target) - before) / scale) ** 2))
+        change = float(np.sum(((weight * likelihood.error(f + tangent, batch.target) - before) / scale) ** 2))
         size = float(np.sum((before / scale) ** 2))
     return float(np.sqrt(change / size)) if size > 0 and np.isfinite(change) else (0.0 if size == 0 else 1.0)
 

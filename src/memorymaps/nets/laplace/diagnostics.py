@@ -54,8 +54,7 @@ def posterior_description(
     what = f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
     estimator, notes = _choose_estimator(problem, covariance, estimate)
     n, c, gradient = len(problem.examples), problem.num_outputs, _loss_gradient(problem)
-    distance = _distance_to_optimum(problem, covariance, effective, gradient)
-    beyond = _distance_beyond_saddle(problem, effective) if distance < _STATIONARY else 0.0
+    distance, saddle_notes = _distance_and_notes(problem, covariance, effective, gradient)
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
@@ -67,7 +66,7 @@ def posterior_description(
         coverage=coverage(problem, structure),
         classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
         effective_parameters=effective,
-        distance=max(distance, beyond),
+        distance=distance,
         hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
@@ -79,7 +78,7 @@ def posterior_description(
             *estimate.notes,
             *_averaged_prior_note(problem, structure),
             *notes,
-            *((_SADDLE_NOTE,) if beyond >= _STATIONARY else ()),
+            *saddle_notes,
             *unreached_notes([name for name in problem.covered if name not in gradient]),
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
@@ -191,6 +190,15 @@ def _distance_to_optimum(
     packed = torch.cat([group.pack(total).reshape(-1) for group in covariance.groups])
     squared = (packed.double() * covariance.solve(packed).double()).sum().clamp(min=0)
     return float(squared.sqrt() / max(1.0, effective) ** 0.5)
+
+
+def _distance_and_notes(
+    problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float, gradient: dict[str, Tensor]
+) -> tuple[float, tuple[str, ...]]:
+    """The distance by the gradient or, where that vanishes, by the lowest curvature; and what is to be said of it."""
+    distance = _distance_to_optimum(problem, covariance, effective, gradient)
+    beyond = _distance_beyond_saddle(problem, effective) if distance < _STATIONARY else 0.0
+    return max(distance, beyond), (_SADDLE_NOTE,) if beyond >= _STATIONARY else ()
 
 
 def _distance_beyond_saddle(problem: LaplaceProblem, effective: float) -> float:
