@@ -19,7 +19,7 @@ from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
 
 _TAKEN = 4096  # examples that are taken for rows and their errors until there are enough, or thereabouts
-_ALONG_ONE = 2.0  # times a forward pass
+_REVERSE = 2.0  # times a forward pass
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,13 @@ class Sampled(CurvatureStructure):
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
 
     def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
-        """A forward pass, a first sample of rows, a pass along one direction by it, and samples of rows, as if these
-        took as long as half of a pass with all outputs.
+        """A forward pass, a first sample of rows, a pass along all outputs by it, and samples of rows, as if these took
+        as long as half of such a pass.
         """
         n = len(problem.examples)
         first = Step("first rows", FIRST, is_pass=False)
         rows = Step("rows", _TAKEN, n * problem.num_outputs / _TAKEN, is_pass=False)
-        return Step("curvature of outputs", n), first, Step("leverages", n, _ALONG_ONE), rows
+        return Step("curvature of outputs", n), first, Step("leverages", n, _REVERSE * problem.num_outputs), rows
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
