@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import nn
 import memorymaps as mm
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets import Sampled
+from memorymaps.nets.sampled.covariance import _less
 from memorymaps.nets.sampled.errors.jackknife import _centred
 from memorymaps.nets.sampled.rows.sampling import given_count
 
@@ -46,8 +48,26 @@ def test_rows_that_are_certain_or_never_drawn_keep_their_probability():
     assert float(found.sum()) == pytest.approx(3)
     odds = found[[1, 3]] / (1 - found[[1, 3]])
     assert float(odds[0] / odds[1]) == pytest.approx(3)  # as before: 1 and 1/3
-    for nothing in (2, 4, 5):  # none of the others, or all
-        assert torch.equal(given_count(q, nothing), q)
+    assert torch.equal(given_count(q, 2), q)  # none of the others
+    assert given_count(q, 4).tolist() == [1.0, 1.0, 0.0, 1.0, 1.0]  # all of them: nothing is left to chance
+
+
+def test_a_map_whose_rows_were_all_drawn_by_chance_is_exact():
+    net, x, y = linear(n=20)
+    recipe = partial(mm.memory_map, net, x, y, likelihood=Gaussian(1.0), progress=False)
+    exact = recipe(posterior=mm.Laplace("full", prior=0.5))
+    drawn = [recipe(posterior=mm.Laplace(Sampled(rows=19, seed=seed), prior=0.5)) for seed in range(8)]
+    every = [m for m in drawn if len(m.origin.posterior.covariance.q) == 20]
+    assert every
+    for m in every:
+        np.testing.assert_allclose(m["leverage"], exact["leverage"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_probabilities_near_zero_and_near_one(count):
+    q = torch.tensor([5e-324, 1e-300, 1e-310, 1 - 1e-16, 0.5], dtype=torch.float64)
+    found = given_count(q, count + 2)
+    assert float(found.sum()) == pytest.approx(count + 2)
 
 
 def test_probabilities_of_many_small_rows_and_a_few_large_ones():
@@ -65,7 +85,20 @@ def test_changes_that_are_alike_say_nothing_of_the_draw():
     changes = torch.tensor([1.0, -2.0, 4.0, 7.0], dtype=torch.float64)
     mean = ((1 - q) * changes).sum() / (1 - q).sum()
     found = _centred(((1 - q).sqrt() * changes)[None, None], q)
-    torch.testing.assert_close(found[0, 0], (1 - q).sqrt() * (changes - mean))
+    count = (1 - q).sum() ** 2 / (1 - q).square().sum()
+    torch.testing.assert_close(found[0, 0], (1 - q).sqrt() * (changes - mean) * (count / (count - 1)).sqrt())
+
+
+def test_of_one_row_that_is_not_certain_the_change_is_its_error():
+    q = torch.tensor([0.5, 1.0, 1.0], dtype=torch.float64)
+    change = torch.tensor([[[0.3, 0.0, 0.0]]], dtype=torch.float64)
+    torch.testing.assert_close(_centred(change.clone(), q), change)
+
+
+def test_bias_far_above_the_variance_of_equal_outputs():
+    ones = torch.ones(1, 2, 2, dtype=torch.float64)
+    found = _less(0.0066 * ones, 6271.7355 * ones)
+    assert bool(((found >= 0) & (found < 0.0066)).all())
 
 
 def linear(n=2000, d=8):

@@ -18,6 +18,7 @@ taken away.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,12 @@ from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, GroupRows, gram_matrix, inverses_of, products_with
 from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
-from memorymaps.nets.sampled.rows.sampling import debiased_weights, log_determinant
+from memorymaps.nets.sampled.rows.sampling import (
+    FEWEST_OPEN,
+    debiased_weights,
+    effective_count,
+    log_determinant,
+)
 
 _CHUNK = 512  # columns of an inverse found together
 _ROUNDING, _TINY = 1e-14, 1e-200  # their product is a number, too
@@ -192,9 +198,11 @@ class SampledCovariance:
     @property
     def effective_parameters_and_error(self) -> tuple[float, float]:
         """The same and its standard error, of the draw given how many rows were drawn [Hájek 1964]."""
-        open_part = 1 - self.q
-        mean = open_part @ self._stood_for / open_part.sum().clamp(min=_TINY)
-        return self.effective_parameters, float((open_part @ (self._stood_for - mean).square()).sqrt())
+        open_part, found = 1 - self.q, self._stood_for
+        count, mean, factor = effective_count(open_part), 0.0, 1.0
+        if count >= FEWEST_OPEN:
+            mean, factor = float(open_part @ found / open_part.sum()), count / (count - 1)
+        return self.effective_parameters, math.sqrt(factor * float(open_part @ (found - mean).square()))
 
     @property
     def _stood_for(self) -> Tensor:
@@ -318,7 +326,8 @@ def _coloured(z: Tensor, root: Tensor) -> Tensor:
 def _less(variance: Tensor, bias: Tensor) -> Tensor:
     """`V − B` to first order in `B`, and never negative: `V(V + B)⁻¹V [n, k, k]`."""
     variance = (variance + variance.mT) / 2
-    scale = variance.diagonal(dim1=1, dim2=2).mean(1).clamp(min=_TINY)
+    sizes = [each.diagonal(dim1=1, dim2=2).abs().mean(1) for each in (variance, bias)]
+    scale = torch.stack(sizes).sum(0).clamp(min=_TINY)
     eye = _ROUNDING * scale[:, None, None] * torch.eye(variance.shape[1], dtype=bias.dtype, device=bias.device)
     return torch.matmul(variance, torch.linalg.solve(variance + bias + eye, variance))
 

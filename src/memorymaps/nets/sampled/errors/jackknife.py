@@ -8,10 +8,9 @@ order its
     left-out loss  ℓ(f + Δf)               by (e(f + Δf)ᵀy_j)(eᵀy_j)/κ_j
 
 Rows are drawn independently, each with its probability `q_j`, and weights are those given their number: the variance is
-`Σ_j (1 − q_j)(change_j − m)²`, `m` the mean of the changes by `1 − q` [Hájek 1964; Efron 1982], and rows that were
-drawn for certain add nothing to it. Along some directions only,
-`y_j` is known along these and follows from them along the others; what these add to the error is added
-(`directions.py`).
+`Σ_j (1 − q_j)(change_j − m)² d/(d − 1)`, `m` the mean of `d` changes by `1 − q` [Hájek 1964; Efron 1982]; rows that
+were drawn for certain add nothing to it. Along some directions only, `y_j` is known along these and follows from them
+along the others; what these add to the error is added (`directions.py`).
 
 With fewer than two rows for each effective parameter the draw is not all: the bias that the weights leave is removed,
 and the truth was between the values with and without it (benchmarks), so that half of their distance is a standard
@@ -34,6 +33,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.nets.sampled.covariance import Cavities, Cavity
 from memorymaps.nets.sampled.directions import Data, Directions
 from memorymaps.nets.sampled.measures import Removal, cavity_measures, magnitudes
+from memorymaps.nets.sampled.rows.sampling import FEWEST_OPEN, effective_count
 
 _TINY = 1e-300
 UNSURE = 0.5  # of a removed bias counts as a standard error: two lead back to the value with the bias
@@ -106,10 +106,16 @@ def estimates(
 
 
 def _centred(deleted: Tensor, q: Tensor) -> Tensor:
-    """`√(1 − q_j)(change_j − m) [3, n, m]` from `√(1 − q_j) change_j`, in place: the number of rows is given."""
+    """`√(1 − q_j)(change_j − m) √(d/(d − 1)) [3, n, m]` from `√(1 − q_j) change_j`, in place: their number is given.
+
+    `m` is a mean of `d` rows, those that are not certain; of fewer than two nothing is known of it, and they stay.
+    """
+    count = effective_count(1 - q)
+    if count < FEWEST_OPEN:
+        return deleted
     part = (1 - q).sqrt()
-    part = (part / part.norm().clamp(min=_TINY)).to(deleted.dtype)
-    return deleted.addcmul_((deleted @ part)[..., None], part, value=-1)
+    part = (part / part.norm()).to(deleted.dtype)
+    return deleted.addcmul_((deleted @ part)[..., None], part, value=-1).mul_(math.sqrt(count / (count - 1)))
 
 
 def _undetermined(source: Cavities, size: Tensor, outside: Tensor) -> Tensor:

@@ -17,9 +17,10 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
+FEWEST_OPEN = 2.0  # rows that are not certain, as equal ones, from which a mean of theirs is known
 _CLIPPED = 0.2  # part of q below which the denominator of a debiased weight does not fall
 _ROUNDS = 4  # of the weights' fixed point
-_MOST_ODDS = 700.0  # logarithm of the odds, that a number of rows drawn may change
+_MOST_ODDS = 1000.0  # logarithm of the odds, that a number of rows drawn may change
 _SETTLED = 0.01  # relative change of a weight from which none follows
 
 
@@ -50,7 +51,7 @@ def given_count(q: Tensor, count: int) -> Tensor:
     """`λq/(1 − q + λq)`, of the sum `count`: the probabilities of rows drawn on their own, given how many were drawn.
 
     To first order in the inverse of the number of rows [conditional Poisson sampling, Hájek 1964]. Rows of probability
-    zero or one keep it; where no others were drawn, or all of them, nothing is known of `λ` and all keep theirs.
+    zero or one keep it; where all others were drawn, theirs is one; where none was, all keep theirs.
 
     Examples
     --------
@@ -59,12 +60,26 @@ def given_count(q: Tensor, count: int) -> Tensor:
     """
     open_rows = (q > 0) & (q < 1)
     some, wanted = torch.logit(q[open_rows].double()), count - int((q == 1).sum())
-    if not 0 < wanted < len(some):
+    if wanted <= 0:
         return q
+    if wanted >= len(some):
+        return (q > 0).to(q)
     log_odds = brentq(lambda x: float(torch.sigmoid(x + some).sum()) - wanted, -_MOST_ODDS, _MOST_ODDS)
     found = q.clone()
     found[open_rows] = torch.sigmoid(log_odds + some).to(q.dtype)
     return found
+
+
+def effective_count(open_part: Tensor) -> float:
+    """`(Σ c)²/Σ c²`, `c = 1 − q`: of how many equal rows a mean weighted by `c` is; zero where all are certain.
+
+    Examples
+    --------
+    >>> effective_count(torch.tensor([0.5, 0.5, 0.0]))
+    2.0
+    """
+    squares = float(open_part.square().sum())
+    return float(open_part.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
 def uniform_numbers(count: int, seed: int) -> Tensor:
