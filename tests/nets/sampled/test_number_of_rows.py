@@ -18,7 +18,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets import Sampled
 from memorymaps.nets.sampled.covariance import _less
 from memorymaps.nets.sampled.errors.jackknife import _centred
-from memorymaps.nets.sampled.rows.sampling import given_count
+from memorymaps.nets.sampled.rows.sampling import given_count, uniform_numbers
 
 
 def conditional(q, count):
@@ -128,3 +128,10 @@ def test_the_number_of_rows_moves_no_map_as_a_whole():
     within = [np.mean(np.abs(m["leverage"] - exact) <= 2 * m["leverage_se"]) for m in maps]
     assert min(within) > 0.8  # in each draw; of the number, too, errors of a draw went together
     assert np.mean(within) < 0.98
+
+
+def test_draws_do_not_follow_numbers_that_data_are_made_with():
+    numbers = uniform_numbers(1000, 0).numpy()
+    for made in (np.random.default_rng(0).random(1000), np.random.default_rng(0).random((1000, 2))[:, 0]):
+        assert np.abs(np.corrcoef(numbers, made)[0, 1]) < 0.1
+    assert np.abs(np.corrcoef(numbers, uniform_numbers(1000, 1).numpy())[0, 1]) < 0.1

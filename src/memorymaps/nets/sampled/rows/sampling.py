@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 FEWEST_OPEN = 2.0  # rows that are not certain, as equal ones, from which a mean of theirs is known
+_STREAM = 20261130  # beside the seed, as users make data with `default_rng(0)`
 _CLIPPED = 0.2  # part of q below which the denominator of a debiased weight does not fall
 _ROUNDS = 4  # of the weights' fixed point
 _MOST_ODDS = 1000.0  # logarithm of the odds, that a number of rows drawn may change
@@ -83,8 +84,10 @@ def effective_count(open_part: Tensor) -> float:
 
 
 def uniform_numbers(count: int, seed: int) -> Tensor:
-    """One number in `[0, 1)` a row, the same for every sample that is drawn with this seed."""
-    return torch.as_tensor(np.random.default_rng(seed).random(count))
+    """One number in `[0, 1)` a row, the same for every sample that is drawn with this seed; not those of `default_rng`
+    with it, by which data, weights or subsets may have been made.
+    """
+    return torch.as_tensor(np.random.default_rng([seed, _STREAM]).random(count))
 
 
 def drawn(q: Tensor, numbers: Tensor) -> Tensor:
