@@ -255,7 +255,7 @@ def test_a_slow_loader_is_read_once_for_all_refits(monkeypatch):
     data = Slow(x, y)
     found = drawn(net, DataLoader(data, batch_size=16), None, "auto")
     assert found["refitted"].sum() == 30
-    assert data.read <= 10 * len(y)
+    assert data.read <= 11 * len(y)  # one of them for the check of a saddle point
     np.testing.assert_allclose(found["sensitivity"], mm.refit(m, top=30)["sensitivity"], rtol=1e-6)
     monkeypatch.setattr("memorymaps.nets.cost_model._MAX_INPUT_NUMBERS", 4 * len(y) - 1)
     assert "refitted" not in drawn(net, x, y, "auto")

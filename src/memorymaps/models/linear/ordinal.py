@@ -153,8 +153,8 @@ def _inverse_root(precision: Array) -> Array:
     """
     scale = np.sqrt(np.diagonal(precision))
     if not np.all(scale > 0):
-        raise np.linalg.LinAlgError("a parameter without curvature")
+        raise np.linalg.LinAlgError("a parameter without curvature: expected data that determine each")
     factor = np.linalg.cholesky(precision / np.outer(scale, scale))
     if np.min(np.diagonal(factor)) ** 2 <= len(scale) * np.finfo(float).eps:
-        raise np.linalg.LinAlgError("a parameter that the others determine")
+        raise np.linalg.LinAlgError("a parameter that the others determine: expected data that determine each")
     return np.asarray(np.linalg.inv(factor).T / scale[:, None])
