@@ -185,9 +185,10 @@ def test_rows_in_files_are_multiplied_in_single_precision_too():
 
 
 def test_double_precision_is_kept_where_single_changes_the_columns(monkeypatch):
+    single = drawn(Sampled(rows=200, budget=SHORT))  # before: maps of this module are drawn once
     monkeypatch.setattr("memorymaps.nets.sampled.sample_size._OF_ROUNDING", 0.0)
     net, x, y = digits()
     recipe = mm.Laplace(Sampled(rows=60, budget=SHORT), prior=1.0)
     m = mm.memory_map(net, x, y, likelihood="categorical", posterior=recipe)
     assert m.origin.posterior.cavities.root.dtype == torch.float64
-    assert drawn(Sampled(rows=200, budget=SHORT)).origin.posterior.cavities.root.dtype == torch.float32
+    assert single.origin.posterior.cavities.root.dtype == torch.float32
