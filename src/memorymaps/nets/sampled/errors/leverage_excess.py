@@ -14,8 +14,8 @@ from torch import Tensor
 
 from memorymaps.nets.sampled.covariance import SampledCovariance
 
-_ERRORS = 2.0
-_ROUNDING = 1e-9
+_ERRORS = 2.0  # standard errors that chance explains
+_ROUNDING = 1e-9  # of the sum of leverages: no excess
 
 
 def excess(leverage: Tensor, share: Tensor, covariance: SampledCovariance) -> float:
