@@ -32,6 +32,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, GroupRows, gram_matrix, inverses_of, products_with
+from memorymaps.nets.covariance.rounding import OF_DIFFERENCES, WORTH_A_PRODUCT, cholesky
 from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
 from memorymaps.nets.sampled.rows.sampling import (
     FEWEST_OPEN,
@@ -171,6 +172,18 @@ class SampledCovariance:
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S̃⁻¹) = P − Σ_j (1 − κ_j)` for the prior that it holds."""
         return self.size - float((1 - self.kept).sum())
+
+    @property
+    def rounding(self) -> float:
+        """`10 ε Σ_j min(a_j D⁻¹a_jᵀ, 10 Σ_l (K⁻¹)_jl² K_ll)/q_j`: a leverage is `1 − κ` of a system with all rows,
+        whose inverse is small and exact where they share nothing.
+        """
+        gains = self.gram.gains
+        alone = OF_DIFFERENCES * gains / self.weights / self.q
+        if float(alone.sum()) < WORTH_A_PRODUCT:
+            return float(alone.sum())
+        together = (self.inverse.T @ self.inverse).square() @ gains
+        return float(torch.minimum(alone, 10 * OF_DIFFERENCES * together / self.q).sum())
 
     @property
     def bias(self) -> Tensor:
@@ -337,7 +350,7 @@ def _lower(matrix: Tensor, weights: Tensor) -> Tensor:
     root = weights.sqrt()
     scaled = matrix * root[:, None] * root
     scaled.diagonal().add_(1)
-    return torch.linalg.cholesky(scaled)
+    return cholesky(scaled)
 
 
 def inverse_of(lower: Tensor) -> Tensor:
