@@ -38,6 +38,7 @@ from memorymaps.nets.sampled.rows.sampling import (
     FEWEST_OPEN,
     debiased_weights,
     effective_count,
+    given_weight,
     log_determinant,
 )
 
@@ -189,11 +190,12 @@ class SampledCovariance:
     def bias(self) -> Tensor:
         """`β [m]` with `E[J S̃⁻¹Jᵀ] − J S⁻¹Jᵀ ≈ Σ_j β_j y_j y_jᵀ`; zero where a row's weight is the debiased one.
 
-        Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`.
+        Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`. What
+        the number of rows drawn adds is none of it (`given_weight`).
         """
         gain = 1 / self.kept - 1  # W g
         drawn = self.q * self.weights
-        return (1 - drawn + gain * (1 - self.q)) / ((1 + gain / self.weights) * drawn * self.kept)
+        return (given_weight(self.q) - drawn + gain * (1 - self.q)) / ((1 + gain / self.weights) * drawn * self.kept)
 
     @property
     def shortfall(self) -> float:
