@@ -22,12 +22,14 @@ from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.cost_model import forward_macs, multiplications_like
 from memorymaps.nets.covariance import gram
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, group_rows, inverses_of, products_with
+from memorymaps.nets.curvature import structure
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.problem import build_problem
 from memorymaps.nets.sampled import sample_size
 from memorymaps.nets.sampled.cost import cost_of
 from memorymaps.nets.sampled.directions import Directions
+from memorymaps.nets.sampled.rows import pool
 from memorymaps.nets.sampled.rows import work as row_work
 from memorymaps.nets.sampled.rows.files import FiledRows
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, products_of_rows, timed_work
@@ -59,6 +61,33 @@ def test_rows_made_some_examples_at_a_time_are_those_of_the_whole_batch(name, mo
         triples = list(zip([rows.take(part) for rows in whole], few, inverses, strict=True))
         torch.testing.assert_close(own, sum(rows.example_gram(inverse) for rows, _, inverse in triples))
         torch.testing.assert_close(cross, sum(rows.cross_gram(others, inverse) for rows, others, inverse in triples))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_row_takes_as_many_reverse_passes_as_its_neighbours_have_rows(name, monkeypatch):
+    setting, passes = problem(name, 12), []
+
+    def recorded(network, owners, inputs, rows, directions):
+        def counted(f, part):
+            found = directions(f, part)
+            passes.append(len(found))
+            return found
+
+        return linearize(network, owners, inputs, rows, counted)
+
+    monkeypatch.setattr(pool, "linearize", recorded)
+    with evaluation_mode(setting.network.module):
+        kinds, inverses = rows_types(setting), inverses_of(prior_covariance(setting, setting.prior).precisions)
+        whole = setting.examples.take(np.arange(12))
+        roots = structure.root_directions(setting, whole, setting.weights(whole))
+        seen = linearize(setting.network, setting.owners, whole.inputs, slice(0, 12), roots)
+        k = len(seen.g[0])
+        which, column = torch.tensor([0, 2, 2, 6, 11]), torch.tensor([1, 0, k - 1, 1, 0])
+        found = pool.rows_at(setting, kinds, which * k + column, k)
+        wanted = [rows.single(which, column) for rows in group_rows(seen, setting.block_groups, kinds)]
+    assert sum(passes) <= 2 * len(passes)
+    for mine, expected, inverse in zip(found, wanted, inverses, strict=True):
+        torch.testing.assert_close(mine.cross_gram(expected, inverse), expected.cross_gram(expected, inverse))
 
 
 def test_a_step_and_rows_are_timed_beside_matrix_products_and_leave_the_network_as_it_is():

@@ -16,7 +16,8 @@ from memorymaps.nets.sampled.rows.work import PassWork, products_of_rows
 
 MOST_OUTPUTS = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 4e8  # held at once: 3.2 GB in double precision, 4 GB with the process, its data and a batch (measured)
-PROJECTION_EXAMPLES = 64  # examples beside which projected rows are compared with rows as they are
+PROJECTION_EXAMPLES = 64  # examples beside which projected rows are compared with rows as they are …
+PROJECTION_NUMBERS = 2**26  # … so many numbers of these held at once: 0.5 GB in double precision
 CALIBRATION_EXAMPLES = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 4  # passes over the data beside those for the rows' sizes: checks, ids, gradient and the map itself
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances
@@ -29,6 +30,7 @@ _FACTORS = 6.0  # of m³: Cholesky factors and inverses for weights, with those 
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
 _COPIES = 4  # of a row's numbers at a time: as it is, weighted, in single precision, of the sample before (measured)
 _SINGLE = 0.5  # of the work of a product in double precision
+_PASSES_A_ROW = 2.0  # reverse passes for a drawn row: as many for all examples of a part as one of them has rows
 UNASKED = 120.0  # seconds of a core that "auto" may spend
 
 
@@ -39,9 +41,9 @@ class SampledCost:
     `written` numbers are held for each drawn row beside the `m × m` matrices, with its copies; `passes` are the
     multiplications of the passes over all data, forward and back, with the rows that are made, `epoch` those of an
     epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
-    counts `per_product`, half in single precision. Projected rows are compared with rows as they are, `unprojected`
-    multiplications an entry. The product of two drawn rows takes `pair`, making a row of one direction in double
-    precision `made`. The data are read so many times, `reads`.
+    counts `per_product`, half in single precision. Projected rows are compared with rows as they are, of `wide`
+    numbers, `unprojected` multiplications an entry. The product of two drawn rows takes `pair`, making a row of one
+    direction in double precision `made`. The data are read so many times, `reads`.
     """
 
     n: int
@@ -53,6 +55,7 @@ class SampledCost:
     epoch: float
     per_product: float = 1.0
     unprojected: float = 0.0
+    wide: int = 0
     pair: float = 0.0
     made: float = 0.0
     reads: int = _READS
@@ -66,25 +69,34 @@ class SampledCost:
         systems = self.per_product * (self.n * self.directions * rows * entry + rows**3 / 2)
         half = rows / 4 + _ENTRY / 2
         probed = _SIZES * min(self.n, PROBE_EXAMPLES) * self.k * rows * (entry + half)
-        compared = self.unprojected * rows * (rows / 2 + PROJECTION_EXAMPLES * self.k)
-        return self.passes + systems + self._factors(rows) + probed + compared + self.made * self._rows_made(rows)
+        made = self.made * self._rows_made(rows)
+        return self.passes + systems + self._factors(rows) + probed + made + self._compared(rows)
 
     def drawing(self, rows: int) -> float:
         """Of the multiplications, those for the rows themselves: made in double precision, their products, the factor
         with its weights.
         """
-        return self._factors(rows) + self.made * self.k * min(rows, self.n)
+        return self._factors(rows) + self.made * self._drawn(rows)
 
     def _factors(self, rows: int) -> float:
         return _FACTORS * rows**3 + _SIZES * self.pair * rows**2
 
     def _rows_made(self, rows: int) -> float:
-        """Of one direction: all of an example of which one is drawn, of those whose errors decide at each size, and of
-        those on which single precision is compared.
+        """Of one direction: those drawn, all of the examples whose errors decide, at each size, and of those on which
+        single precision is compared.
         """
         sizes = 1 if rows <= FIRST else 1 + math.ceil(math.log2(rows / FIRST))
         compared = 2 * PRECISION_EXAMPLES * self.directions / self.k * (self.per_product != 1)
-        return self.k * (min(rows, self.n) + min(self.n, PROBE_EXAMPLES) * sizes + compared)
+        return self._drawn(rows) + self.k * (min(self.n, PROBE_EXAMPLES) * sizes + compared)
+
+    def _drawn(self, rows: int) -> float:
+        return min(_PASSES_A_ROW * rows, self.k * self.n)
+
+    def _compared(self, rows: int) -> float:
+        """Products of rows as they are, and making them again for every part of them and of the examples."""
+        parts = self.wide * (rows / 2 + PROJECTION_EXAMPLES * self.k) / PROJECTION_NUMBERS
+        products = self.unprojected * rows * (rows / 2 + PROJECTION_EXAMPLES * self.k)
+        return products + self.made * self._drawn(rows) * parts
 
     def in_double_precision(self) -> SampledCost:
         """The same map."""
@@ -168,10 +180,11 @@ def cost_of(
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
     passes += _EKFAC_PASSES * work.of_passes(whole, k) if n < whole else 0.0
     written, single = _COPIES * row_numbers(problem, kinds), _SINGLE if few else 1.0
-    unprojected = 0.0
+    unprojected, wide = 0.0, 0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
-        unprojected = products_of_rows(problem, rows_types(problem), k)
-    costs = (written, passes, work.epoch, single, unprojected, pair, work.direction, _READS + work.reads + few)
+        whole_rows = rows_types(problem)
+        unprojected, wide = products_of_rows(problem, whole_rows, k), row_numbers(problem, whole_rows)
+    costs = (written, passes, work.epoch, single, unprojected, wide, pair, work.direction, _READS + work.reads + few)
     return SampledCost(n, k, r, work.product * product, *costs)
 
 

@@ -26,7 +26,7 @@ from memorymaps.nets.sampled.errors.probe import Probe
 from memorymaps.nets.sampled.errors.projection import projection_error
 from memorymaps.nets.sampled.forecast import Forecast
 from memorymaps.nets.sampled.measures import MEASURES
-from memorymaps.nets.sampled.rows.bases import projected_kinds
+from memorymaps.nets.sampled.rows.bases import projected_kinds, sketch_multiplications
 from memorymaps.nets.sampled.rows.leverages import drawn_by_leverage
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
@@ -115,9 +115,10 @@ def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool
         pool, work = drawn_by_leverage(pool, work, _OF_SIZES * multiplications_of(recipe.budget, work.epoch))
     if recipe.projection is None:
         return pool, work
+    sketched = sketch_multiplications(problem, pool.kinds, recipe.projection)
     pool = replace(pool.without_rows(), kinds=projected_kinds(pool, recipe.projection, recipe.seed))
     projected = problem.ranks.agreed(work_of(problem, pool.kinds))
-    return pool, replace(projected, before=projected.before + work.before, reads=work.reads)
+    return pool, replace(projected, before=projected.before + work.before + sketched, reads=work.reads)
 
 
 def _compared(pool: RowPool, sample: RowSample, probe: Probe) -> RowSample:

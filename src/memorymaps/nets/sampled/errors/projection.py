@@ -20,7 +20,7 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.gram import group_rows, inverses_of
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import prior_covariance
-from memorymaps.nets.sampled.cost import PROJECTION_EXAMPLES, Kind, row_numbers
+from memorymaps.nets.sampled.cost import PROJECTION_EXAMPLES, PROJECTION_NUMBERS, Kind, row_numbers
 from memorymaps.nets.sampled.covariance import Cavities, Cavity, SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.example_estimates import estimated
@@ -29,7 +29,7 @@ from memorymaps.nets.sampled.measures import magnitudes
 from memorymaps.nets.sampled.rows.pool import RowPool, rows_at
 from memorymaps.nets.sampled.rows.projection import ProjectionError
 
-_PIECE = 2**26  # numbers of rows held at once: 0.5 GB in double precision
+_PIECE = PROJECTION_NUMBERS
 _TINY = 1e-300
 
 

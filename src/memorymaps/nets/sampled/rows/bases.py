@@ -10,7 +10,7 @@ from memorymaps.nets.covariance.gram import RankOneRows
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import Kind
 from memorymaps.nets.sampled.rows.pool import RowPool, rows_at
-from memorymaps.nets.sampled.rows.projection import RangeSketch
+from memorymaps.nets.sampled.rows.projection import MORE, RangeSketch
 
 _ROWS = 512  # from which the subspaces are found
 
@@ -31,6 +31,16 @@ def projected_kinds(pool: RowPool, kept: int, seed: int) -> list[Kind]:
         for n, sketch in sketches.items():
             sketch.add(rows[n])
     return [sketches[n].projection(kind is RankOneRows) if n in sketches else kind for n, kind in enumerate(pool.kinds)]
+
+
+def sketch_multiplications(problem: LaplaceProblem, kinds: list[Kind], kept: int) -> float:
+    """What finding the subspaces takes beside making the rows."""
+    found = 0.0
+    for kind, group in zip(kinds, problem.block_groups, strict=True):
+        if _makes_smaller(problem, kind, group, kept):
+            o, d = _shape(group)
+            found += 2 * o * d * (min(o, MORE * kept) + min(d, MORE * kept))
+    return _ROWS * found
 
 
 def _shape(group: ParameterGroup) -> tuple[int, int]:

@@ -169,14 +169,25 @@ def _stores_for(
 def _piece(
     problem: LaplaceProblem, kinds: list[Kind], batch: Batch, which: Tensor, column: Tensor
 ) -> Iterator[list[Any]]:
-    """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`."""
-    directions = root_directions(problem, batch, problem.weights(batch))
+    """The rows of a few examples: row `r` is direction `column[r]` of example `which[r]`, ascending in both.
+
+    There are as many reverse passes of a part as one of its examples has rows.
+    """
+    roots = root_directions(problem, batch, problem.weights(batch))
     made = [DenseRows if kind is FiledRows else kind for kind in kinds]
 
     def work(x: Any, part: slice) -> list[Any]:
-        seen = linearize(problem.network, problem.owners, x, part, directions)
         here = (which >= part.start) & (which < part.stop)
-        places = which[here] - part.start, column[here]
-        return [rows.single(*places) for rows in GroupRows.of_batch(seen, problem.block_groups, made)]
+        example, wanted = which[here] - part.start, column[here]
+        turn = torch.arange(len(example)) - torch.searchsorted(example, example)  # the first of its example's, the next
+
+        def directions(f: Tensor, rows: slice) -> Tensor:
+            found = roots(f, rows)
+            some = found.new_zeros(int(turn.max()) + 1, *found.shape[1:])
+            some[turn, example] = found[wanted, example]
+            return some
+
+        seen = linearize(problem.network, problem.owners, x, part, directions)
+        return [rows.single(example, turn) for rows in GroupRows.of_batch(seen, problem.block_groups, made)]
 
     return problem.batch_size.run(batch.inputs, work)

@@ -27,7 +27,7 @@ from memorymaps.nets.covariance.gram import DenseRows, RankOneRows
 
 _ALL = slice(None)
 _TINY = 1e-300
-_MORE = 2  # times as many random vectors as directions that are kept
+MORE = 2  # times as many random vectors as directions that are kept
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class RangeSketch:
     @classmethod
     def of(cls, shape: tuple[int, int], kept: int, generator: torch.Generator, device: torch.device) -> RangeSketch:
         """Empty, for a layer of `o × d`."""
-        draws = (torch.randn(n, min(n, _MORE * kept), generator=generator, dtype=torch.float64) for n in shape)
+        draws = (torch.randn(n, min(n, MORE * kept), generator=generator, dtype=torch.float64) for n in shape)
         left, right = (each.to(device) for each in draws)
         return cls((left, right), (torch.zeros_like(left), torch.zeros_like(right)), kept)
 
