@@ -25,14 +25,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed import NETS
+from speed import NETS as CONVOLUTIONAL
 from torch import nn
+from vision_transformer import VisionTransformer
 
 import memorymaps as mm
 from memorymaps.nets.curvature.kronecker import EKFAC
 from memorymaps.nets.sampled.structure import Sampled
 
 DELTA, EPOCHS = 60.0, 3
+NETS = CONVOLUTIONAL | {"ViT": (VisionTransformer,)}
 STRUCTURES: dict[str, Callable[[], Any]] = {
     "ekfac": lambda: "ekfac",
     "ekfac, 4,096 examples": lambda: EKFAC(examples=4096),
