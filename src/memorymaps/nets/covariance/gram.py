@@ -310,7 +310,7 @@ class GramCovariance:
     @property
     def gains(self) -> Tensor:
         """The diagonal of `K [R]`."""
-        return self.cholesky_factor.square().sum(1) - 1
+        return torch.linalg.vector_norm(self.cholesky_factor, dim=1).square() - 1
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹`, for the prior of this covariance.

@@ -81,7 +81,7 @@ def cholesky(matrix: Tensor) -> Tensor:
 
 def of_cholesky(inverse: Tensor, scaled_prior: Tensor) -> float:
     """`ε tr R⁻¹(R − D_R)R⁻¹`, of leverages in all, from `L⁻¹ [..., q, q]` and the diagonal of `D_R [..., q]`."""
-    bound = _EPSILON * float(inverse.square().sum())
+    bound = _EPSILON * float(torch.linalg.vector_norm(inverse)) ** 2
     if bound < WORTH_A_PRODUCT:
         return bound
     whole = inverse.mT @ inverse
