@@ -11,6 +11,7 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.models.linear.glm.model import LinearModel, is_quadratic
+from memorymaps.models.linear.glm.rank import rounding_cautions, rounding_error
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 
@@ -39,7 +40,11 @@ def describe(
     every = len(names) * model.free.shape[1]
     coverage = [f"{every if rotated else np.count_nonzero(estimated)} of {every} coefficients: exact, full covariance"]
     coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
-    coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
+    coverage += (
+        [f"aliased (combinations of earlier columns, to rounding or as the fit has them): {', '.join(aliased)}"]
+        if aliased
+        else []
+    )
     return Description(
         model=model.name,
         approximation=_approximation(exact and not _is_ridge_per_weight(model), at_zero),
@@ -59,7 +64,8 @@ def describe(
         distance=distance,
         polishable=True,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
-        cautions=model.cautions,
+        cautions=(*model.cautions, *rounding_cautions(model, structure)),
+        relative_error=rounding_error(model, structure),
         hyperparameters_held=model.hyperparameters_held,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
