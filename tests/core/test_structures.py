@@ -142,7 +142,8 @@ def test_column_scales_do_not_matter():
 
 def test_gram_root_is_the_pseudo_inverse():
     gram = X.T @ X
-    w = root_from_gram(gram)
+    w, values = root_from_gram(gram)
+    assert len(values) == 4
     np.testing.assert_allclose(w @ w.T, np.linalg.inv(gram), rtol=1e-10)
 
 

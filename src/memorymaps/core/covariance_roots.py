@@ -29,6 +29,7 @@ _EPSILON = float(np.finfo(float).eps)
 _LOST = 200.0  # `ε` of the columns that a combination is made of; QR leaves 36 `ε` of two million rows (measured)
 _COMBINATION = 1e-7  # of its length: a column that is farther from the span of others is not a combination of them
 _NEAR = 1e-3  # of its length: a column that is farther loses three of sixteen digits at most
+_SQUARED_AWAY = 1e-6  # of its length: distance whose square a Gram matrix may round to zero
 _ROUNDING = 10.0  # errors of leverages in `ε` of the same: the largest measured, 0.1 to 2 as a rule
 _SAME_SPAN = 0.01  # relative change of leverages up to which columns that a fit has dropped may be left out
 _NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
@@ -184,6 +185,11 @@ class TriangularFactor:
     def merge(self, other: TriangularFactor) -> None:
         """Add the rows of another factor."""
         self._r = _qr(np.concatenate([self._r, other._r]))
+
+    @property
+    def triangle(self) -> Array:
+        """`R [≤ p, p]`."""
+        return self._r
 
     def diagonal(self) -> Array:
         """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
@@ -346,13 +352,16 @@ def root_from_triangular(triangle: Array, rank: int | None = None) -> tuple[Arra
     return root, unaliased
 
 
-def root_from_gram(gram: Array) -> Array:
-    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one."""
+def root_from_gram(gram: Array) -> tuple[Array, Array]:
+    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one.
+
+    The second result are the eigenvalues, relative to the largest, that are not zero to rounding `[r]`.
+    """
     scale = np.sqrt(np.diagonal(gram))
     scale = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
     values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
     free = values > len(gram) * np.finfo(float).eps * max(values.max(initial=0), 0)
-    return scale[:, None] * vectors[:, free] / np.sqrt(values[free])
+    return scale[:, None] * vectors[:, free] / np.sqrt(values[free]), values[free] / values.max(initial=0)
 
 
 class IndependentCurvature:
@@ -397,9 +406,11 @@ class CoupledCurvature:
 
     def __init__(self, p: int, c: int):
         self._gram = np.zeros((c, p, c, p))
+        self._features = TriangularFactor(p)  # which tells columns that are equal from columns that nearly are
 
     def add(self, x: Array, curvature: Array) -> None:
         """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
+        self._features.add(x, np.sqrt(np.trace(curvature, axis1=1, axis2=2)))
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -410,6 +421,7 @@ class CoupledCurvature:
     def merge(self, other: CoupledCurvature) -> None:
         """Add the curvature of other examples."""
         self._gram += other._gram
+        self._features.merge(other._features)
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
@@ -425,11 +437,21 @@ class CoupledCurvature:
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
         common = _undetermined_in_common(gram.reshape(c, p, c, p), np.all(free, axis=1))
         chosen = np.flatnonzero(free.T & ~(common & _references(self.diagonal())))
-        inner = root_from_gram(gram[np.ix_(chosen, chosen)])
+        inner, eigenvalues = root_from_gram(gram[np.ix_(chosen, chosen)])
         root = np.zeros((c * p, inner.shape[1]))
         root[chosen] = inner
         root = root.reshape(c, p, -1)
-        return CovarianceRoot(root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)), free
+        root = root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)
+        return CovarianceRoot(root, self._rounding(eigenvalues, len(chosen) - len(eigenvalues))), free
+
+    def _rounding(self, eigenvalues: Array, undetermined: int) -> float:
+        """Relative error of leverages, for the eigenvalues of the root and how many more are zero to rounding.
+
+        Those are directions that are lost, unless columns are combinations of others to rounding of QR as well.
+        """
+        near = np.any(unaliased_columns(self._features.triangle).distances < _SQUARED_AWAY)
+        lost = undetermined / max(1, len(eigenvalues)) if near else 0.0
+        return float(max(_ROUNDING * _EPSILON / min(eigenvalues, default=1.0), lost))
 
 
 def _undetermined_in_common(gram: Array, free: Array) -> Array:

@@ -32,7 +32,7 @@ def check_rank(model: LinearModel, structure: AnyCovarianceRoot) -> None:
 
 
 def rounding_error(model: LinearModel, structure: AnyCovarianceRoot) -> float | None:
-    """Relative error of leverages by rounding, or by directions of the fit that are not in the map; if worth stating."""
+    """Relative error of leverages by rounding, or by directions that only the fit has; `None` below 1e-4."""
     error = max(structure.rounding, _missing(model, structure) / max(1, structure.rank))
     return error if error >= _STATED else None
 
