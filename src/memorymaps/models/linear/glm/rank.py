@@ -33,19 +33,19 @@ def check_rank(model: LinearModel, structure: AnyCovarianceRoot) -> None:
 
 def rounding_error(model: LinearModel, structure: AnyCovarianceRoot) -> float | None:
     """Relative error of leverages by rounding, or by directions that only the fit has; `None` below 1e-4."""
-    error = max(structure.rounding, _missing(model, structure) / max(1, structure.rank))
+    error = max(structure.rounding, missing_directions(model, structure) / max(1, structure.rank))
     return error if error >= _STATED else None
 
 
 def rounding_cautions(model: LinearModel, structure: AnyCovarianceRoot) -> tuple[str, ...]:
     """Sentences where rounding may change leverages by a percent or more."""
-    if _missing(model, structure) and model.rank is not None:
+    if missing_directions(model, structure) and model.rank is not None:
         rank = min(root.rank for root in _roots(structure))
         return (_FEWER.format(kept=model.rank.kept, rank=rank),)
     return (_CAUTION.format(error=structure.rounding),) if structure.rounding >= _WARNED else ()
 
 
-def _missing(model: LinearModel, structure: AnyCovarianceRoot) -> int:
+def missing_directions(model: LinearModel, structure: AnyCovarianceRoot) -> int:
     """Directions that the fit kept and the map has not."""
     if model.rank is None:
         return 0
