@@ -160,8 +160,7 @@ def _(model: Any) -> LinearModel:
     )
 
 
-_SCALE = "put StandardScaler() in front where sizes differ"
-_SCALE_OR_KEEP = f"{_SCALE}; where they do not, fit LinearRegression(tol=1e-15), or drop a column"
+_SCALE = "put StandardScaler() in front where sizes differ; where columns are nearly collinear, drop one"
 
 
 def _rank(model: Any) -> FittedRank | None:
@@ -172,9 +171,8 @@ def _rank(model: Any) -> FittedRank | None:
     largest = float(np.max(model.singular_, initial=0.0))
     by_tol = tol is not None and np.count_nonzero(model.singular_ > tol * largest) == model.rank_
     rule = f"by tol={tol:g}, relative to the largest" if by_tol else "by singular values that are zero to rounding"
-    return FittedRank(
-        int(model.rank_) + int(model.fit_intercept), rule, _SCALE_OR_KEEP if by_tol else f"{_SCALE}, and drop one else"
-    )
+    remedy = f"{_SCALE}, or fit LinearRegression(tol=1e-15)" if by_tol else _SCALE
+    return FittedRank(int(model.rank_) + int(model.fit_intercept), rule, remedy)
 
 
 @_translate.register(sk.Ridge)

@@ -6,6 +6,7 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot, IndependentCovar
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.glm.model import LinearModel
 
+_OF_A_DIRECTION = 2.0  # relative error of leverages where one of as many directions as the rank is missing: √3 or less
 _STATED, _WARNED = 1e-4, 0.01  # relative errors from which rounding is stated, and warned of
 _CAUTION = (
     "nearly collinear columns: rounding may change leverages by {error:.0%}. Drop one of the columns that nearly are "
@@ -33,7 +34,7 @@ def check_rank(model: LinearModel, structure: AnyCovarianceRoot) -> None:
 
 def rounding_error(model: LinearModel, structure: AnyCovarianceRoot) -> float | None:
     """Relative error of leverages by rounding, or by directions that only the fit has; `None` below 1e-4."""
-    error = max(structure.rounding, missing_directions(model, structure) / max(1, structure.rank))
+    error = max(structure.rounding, _OF_A_DIRECTION * missing_directions(model, structure) / max(1, structure.rank))
     return error if error >= _STATED else None
 
 
