@@ -320,7 +320,7 @@ def _farther_columns(triangle: Array, least: float) -> UnaliasedColumns:
         rest = column - basis @ (basis.T @ column)
         rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
         size = float(np.linalg.norm(rest))
-        if size <= least * sizes[j] or len(places) == len(triangle):
+        if size == 0 or size / sizes[j] <= least or len(places) == len(triangle):
             continue
         rounded = _EPSILON * (sizes[j] + _combined_size(triangle[:, places], sizes[places], basis, column, size))
         if size <= _COMBINATION * sizes[j] and size <= _LOST * rounded:

@@ -6,7 +6,9 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot, IndependentCovar
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.glm.model import LinearModel
 
-_OF_A_DIRECTION = 2.0  # relative error of leverages where one of as many directions as the rank is missing: √3 or less
+_OF_A_DIRECTION = (
+    2.0  # relative error of leverages where one of as many directions as the rank is missing: √3 of random ones
+)
 _STATED, _WARNED = 1e-4, 0.01  # relative errors from which rounding is stated, and warned of
 _CAUTION = (
     "nearly collinear columns: rounding may change leverages by {error:.0%}. Drop one of the columns that nearly are "
