@@ -301,43 +301,43 @@ def unaliased_columns(triangle: Array, rank: int | None = None) -> UnaliasedColu
     """
     every = found = _farther_columns(triangle, 0.0)
     dropped = 0.0
-    while rank is not None and len(found.places) > rank:
+    while rank is not None and len(found.places) > rank and dropped <= _SAME_SPAN:
         dropped = float(np.sort(found.distances)[len(found.places) - rank - 1])
         found = _farther_columns(triangle, dropped)
-        moved = dropped / min(found.distances, default=1.0)
-        if not moved <= _SAME_SPAN:
-            return every
-        found = dataclasses.replace(found, rounding=max(found.rounding, moved))
-    return found
+    moved = dropped / min(found.distances, default=1.0)
+    return dataclasses.replace(found, rounding=max(found.rounding, moved)) if moved <= _SAME_SPAN else every
 
 
 def _farther_columns(triangle: Array, least: float) -> UnaliasedColumns:
     """The columns farther from the span of earlier ones than rounding, and than `least` of their length."""
-    sizes, basis = np.linalg.norm(triangle, axis=0), np.zeros((len(triangle), 0))
+    sizes, vectors = np.linalg.norm(triangle, axis=0), np.zeros(triangle.shape, order="F")
+    upper = np.zeros((triangle.shape[1],) * 2, order="F")  # kept columns in the basis that they make
     places: list[int] = []
     distances, rounding = [], 0.0
     for j, column in enumerate(triangle.T):
-        rest = column - basis @ (basis.T @ column)
+        k = len(places)
+        basis = vectors[:, :k]
+        inside = basis.T @ column
+        rest = column - basis @ inside
         rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
         size = float(np.linalg.norm(rest))
-        if size == 0 or size / sizes[j] <= least or len(places) == len(triangle):
+        if size == 0 or size / sizes[j] <= least or k == len(triangle):
             continue
-        rounded = _EPSILON * (sizes[j] + _combined_size(triangle[:, places], sizes[places], basis, column, size))
+        near = size <= _NEAR * sizes[j]
+        combined = _combined_size(upper[:k, :k], inside, sizes[places]) if near else sizes[j]
+        rounded = _EPSILON * float(sizes[j] + combined)
         if size <= _COMBINATION * sizes[j] and size <= _LOST * rounded:
             continue
+        upper[:k, k], upper[k, k], vectors[:, k] = inside, size, rest / size
         places.append(j)
         distances.append(size / sizes[j])
         rounding = max(rounding, _ROUNDING * rounded / size)
-        basis = np.column_stack([basis, rest / size])
     return UnaliasedColumns(np.asarray(places, dtype=np.intp), np.asarray(distances), rounding)
 
 
-def _combined_size(kept: Array, sizes: Array, basis: Array, column: Array, rest: float) -> float:
-    """`Σ_k |c_k| ‖x_k‖` of the combination of kept columns `[q, k]` nearest to one; its length if it is not near."""
-    if rest > _NEAR * np.linalg.norm(column):
-        return float(np.linalg.norm(column))
-    c = sl.solve_triangular(np.triu(basis.T @ kept), basis.T @ column)
-    return float(np.abs(c) @ sizes)
+def _combined_size(upper: Array, inside: Array, sizes: Array) -> float:
+    """`Σ_k |c_k| ‖x_k‖` of the combination of kept columns nearest to one that is `inside [k]` their span."""
+    return float(np.abs(sl.solve_triangular(upper, inside)) @ sizes)
 
 
 def root_from_triangular(triangle: Array, rank: int | None = None) -> tuple[Array, UnaliasedColumns]:

@@ -210,12 +210,20 @@ def test_maps_of_softmax_fits_say_what_is_lost():
 
 
 def test_a_fit_of_fewer_directions_is_followed_where_that_hardly_changes_the_span():
-    triangle = np.linalg.qr(np.column_stack([A, B, A + 1e-6 * Y, B + 1e-3 * YEAR / 1960 * COUNTS]), mode="r")
+    triangle = np.linalg.qr(np.column_stack([A, B, A + 1e-5 * Y, B + 5e-2 * YEAR / 1960 * COUNTS]), mode="r")
     assert unaliased_columns(triangle).places.tolist() == [0, 1, 2, 3]
     followed = unaliased_columns(triangle, 3)
     assert followed.places.tolist() == [0, 1, 3]
     assert 1e-4 < followed.rounding < 1e-2
     assert unaliased_columns(triangle, 2).places.tolist() == [0, 1, 2, 3]  # not that: the span would change
+
+
+def test_many_columns_that_a_fit_dropped_are_left_out_together():
+    half = RNG.normal(size=(N, 10))
+    whole = np.concatenate([half, half + 1e-9 * RNG.normal(size=(N, 10))], axis=1)
+    followed = unaliased_columns(np.linalg.qr(whole, mode="r"), 10)
+    assert followed.places.tolist() == list(range(10))
+    assert followed.rounding < 1e-4
 
 
 def test_a_penalty_keeps_columns_that_are_equal():
