@@ -467,3 +467,41 @@ def test_classes_that_no_other_example_has(said):
     loss = -fit.predict_log_proba(X[others])[np.arange(others.sum()), THREE[others] - 1].mean()
     np.testing.assert_allclose(found["rest_leave_out_loss"][0], loss, rtol=1e-4)
     assert np.isfinite(found["sensitivity"]).all()
+
+
+SIZES = np.column_stack([X[:, 0], 1e8 * X[:, 1], X[:, 2]])
+
+
+def follows_its_refits(fit, x, row=3):
+    m, rest = mm.memory_map(fit(x, Y), x, Y), np.arange(N) != row
+    change = fit(x[rest], Y[rest]).predict(x[[row]]) - fit(x, Y).predict(x[[row]])
+    np.testing.assert_allclose(np.ravel(m["deviation"])[row], change[0], rtol=1e-5)
+    return m
+
+
+@remedy("put StandardScaler() in front where sizes differ")
+@pytest.mark.skipif(sk.LinearRegression().fit(SIZES, Y).rank_ == 3, reason="before 1.9 nothing was dropped here")
+def test_columns_of_other_sizes_that_least_squares_dropped(said):
+    with said:
+        mm.memory_map(sk.LinearRegression().fit(SIZES, Y), SIZES, Y)
+    assert "dropped 2 of 4 directions as singular" in said.text
+    scaled = StandardScaler().fit_transform(SIZES)
+    m = follows_its_refits(lambda x, y: sk.LinearRegression().fit(x, y), scaled)
+    assert m["leverage"].sum() == pytest.approx(4)
+
+
+CHAIN = np.column_stack([X, X[:, 0] + 3e-7 * RNG.normal(size=N), X[:, 1] + 5e-6 * RNG.normal(size=N)])
+
+
+@remedy("put StandardScaler() in front where sizes differ")
+@remedy("or fit LinearRegression(tol=1e-15)")
+@pytest.mark.parametrize("what", ["drop", "tolerance"])
+@pytest.mark.skipif(sk.LinearRegression().fit(CHAIN, Y).rank_ == 5, reason="before 1.9 nothing was dropped here")
+def test_nearly_collinear_columns_of_which_least_squares_dropped_some(said, what):
+    with said:
+        mm.memory_map(sk.LinearRegression().fit(CHAIN, Y), CHAIN, Y)
+    assert "dropped 1 of 6 directions as singular (by tol=1e-06" in said.text
+    tol = 1e-15 if what == "tolerance" else 1e-6
+    x = CHAIN if what == "tolerance" else np.delete(CHAIN, 3, axis=1)
+    m = follows_its_refits(lambda x, y: sk.LinearRegression(tol=tol).fit(x, y), x)
+    assert m["leverage"].sum() == pytest.approx(1 + x.shape[1])

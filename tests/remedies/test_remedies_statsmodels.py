@@ -169,3 +169,39 @@ def test_hazards_that_have_not_converged(said):
     with said:
         mm.memory_map(results)
     assert len(mm.memory_map(PHReg(time, StandardScaler().fit_transform(1e6 * X[:, 1:]), status=event).fit())) == N
+
+
+NEW = np.random.default_rng(7).normal(size=N)
+
+
+@remedy("exog / np.linalg.norm(exog, axis=0), and fit again")
+@pytest.mark.parametrize("kind", [sm.OLS, sm.GLM])
+@pytest.mark.filterwarnings("ignore:The design matrix is rank-deficient")
+def test_columns_of_sizes_that_the_pseudo_inverse_cuts(said, kind):
+    exog = X * [1, 1e17, 1, 1]
+    with said:
+        mm.memory_map(kind(Y, exog).fit())
+    assert "dropped 3 of 4 directions as singular" in said.text
+    m = mm.memory_map(kind(Y, exog / np.linalg.norm(exog, axis=0)).fit())
+    np.testing.assert_allclose(m["leverage"], sm.OLS(Y, X).fit().get_influence().hat_matrix_diag, rtol=1e-8)
+
+
+@remedy("nearly collinear columns: rounding may change leverages by")
+@pytest.mark.parametrize("what", ["drop", "difference"])
+def test_nearly_collinear_columns(said, what):
+    near = X[:, 1] + 2e-13 * NEW
+    said.reads(str(mm.memory_map(sm.OLS(Y, np.column_stack([X, near])).fit()).summary()))
+    x = X if what == "drop" else np.column_stack([X, near - X[:, 1]]) / [*np.ones(4), 2e-13]
+    results = sm.OLS(Y, x).fit()
+    m = mm.memory_map(results)
+    np.testing.assert_allclose(m["leverage"], results.get_influence().hat_matrix_diag, rtol=1e-8)
+    assert not any("collinear" in line for line in m.summary().warnings)
+
+
+@remedy("a map of the others does not exist. Drop columns that are combinations of others, to rounding")
+def test_columns_that_are_combinations_to_rounding(said):
+    near = X[:, 1] + 1e-14 * NEW
+    said.reads(str(mm.memory_map(sm.OLS(Y, np.column_stack([X, near])).fit()).summary()))
+    m = mm.memory_map(sm.OLS(Y, X).fit())
+    assert m["leverage"].sum() == pytest.approx(4)
+    assert not any("collinear" in line for line in m.summary().warnings)

@@ -10,6 +10,7 @@ For features `x [n, p]` of outputs `f_i = Bᵀx_i` (Jacobian `I_c ⊗ xᵀ`) a r
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,20 +25,44 @@ _MAX_ROWS = 65_536  # rows processed at once
 _BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
 _WELL_CONDITIONED = 1e4  # with such a preconditioner at most four of sixteen digits are lost
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
-_ALIASING_TOLERANCE = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
+_EPSILON = float(np.finfo(float).eps)
+_LOST = 200.0  # `ε` of the columns that a combination is made of; QR leaves 36 `ε` of two million rows (measured)
+_COMBINATION = 1e-7  # of its length: a column that is farther from the span of others is not a combination of them
+_NEAR = 1e-3  # of its length: a column that is farther loses three of sixteen digits at most
+_SQUARED_AWAY = 1e-6  # of its length: distance whose square a Gram matrix may round to zero
+_ROUNDING = 10.0  # errors of leverages in `ε` of the same: the largest measured, 0.1 to 2 as a rule
+_SAME_SPAN = 0.01  # relative change of leverages up to which columns that a fit has dropped may be left out
 _NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
 
 @dataclass(frozen=True)
 class CovarianceRoot:
-    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters."""
+    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters.
+
+    Attributes
+    ----------
+    rounding : estimate of what rounding changes of leverages, relatively.
+    near : coordinates `[r]` of columns that nearly are combinations of earlier ones; `None`: none is known to be.
+    """
 
     root: Array
+    rounding: float = 0.0
+    near: Array | None = None
 
     @property
     def rank(self) -> int:
         """Rank `r` of the covariance."""
         return int(self.root.shape[-1])
+
+    @property
+    def norm(self) -> float:
+        """`‖W‖` (Frobenius)."""
+        return float(np.linalg.norm(self.root))
+
+    @property
+    def nearly_collinear(self) -> Array:
+        """Mask `[r]` of coordinates `Wᵀg` that solvers determine worse than others."""
+        return np.zeros(self.rank, dtype=bool) if self.near is None else self.near
 
     def covariance_root(self, x: Array) -> Array:
         """`Z_i = (I_c ⊗ x_iᵀ) W`: `[n, c, r]`."""
@@ -71,7 +96,7 @@ class CovarianceRoot:
 
     def scale_outputs(self, scale: Array) -> CovarianceRoot:
         """The covariance with each output's parameters multiplied by `scale [c]`."""
-        return CovarianceRoot(self.root * scale[:, None, None])
+        return dataclasses.replace(self, root=self.root * scale[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -84,6 +109,21 @@ class IndependentCovarianceRoots:
     def rank(self) -> int:
         """Sum of the outputs' ranks."""
         return sum(root.rank for root in self.roots)
+
+    @property
+    def rounding(self) -> float:
+        """The largest of the outputs'."""
+        return max(root.rounding for root in self.roots)
+
+    @property
+    def norm(self) -> float:
+        """The largest `‖W‖` of the outputs (Frobenius)."""
+        return max(root.norm for root in self.roots)
+
+    @property
+    def nearly_collinear(self) -> Array:
+        """Masks of the outputs, one after the other `[r]`."""
+        return np.concatenate([root.nearly_collinear for root in self.roots])
 
     def covariance_root(self, x: Array) -> Array:
         """Block-diagonal `Z_i`: `[n, c, r]`."""
@@ -145,6 +185,11 @@ class TriangularFactor:
     def merge(self, other: TriangularFactor) -> None:
         """Add the rows of another factor."""
         self._r = _qr(np.concatenate([self._r, other._r]))
+
+    @property
+    def triangle(self) -> Array:
+        """`R [≤ p, p]`."""
+        return self._r
 
     def diagonal(self) -> Array:
         """Diagonal of `Σ_i a_i a_iᵀ`: `[p]`."""
@@ -231,40 +276,92 @@ def _condition(triangle: Array) -> float:
     return float(np.linalg.cond(triangle / size))
 
 
-def unaliased_columns(triangle: Array) -> Array:
-    """Positions of the columns that are not linear combinations of earlier ones, by the rule of R's `lm`.
+@dataclass(frozen=True)
+class UnaliasedColumns:
+    """The columns of a design that are not combinations of earlier ones, and what rounding changes of their span.
 
-    From left to right, a column is dropped if its component orthogonal to the earlier ones is shorter than 1e-7 of its
-    length (R's LINPACK `dqrdc2`). `triangle [q, p]` is any matrix with the design's Gram matrix.
+    Attributes
+    ----------
+    places : positions of the columns `[r]`.
+    distances : length of each one's component orthogonal to earlier ones, relative to its own `[r]`.
+    rounding : estimate of the relative error of leverages.
     """
-    basis = np.zeros((len(triangle), 0))
-    unaliased = []
+
+    places: Array
+    distances: Array
+    rounding: float
+
+
+def unaliased_columns(triangle: Array, rank: int | None = None) -> UnaliasedColumns:
+    """The columns that are not linear combinations of earlier ones, to rounding, or as many as a fit's rank.
+
+    From left to right, a column `x_j = Σ_k c_k x_k + rest` is dropped where `‖rest‖ ≤ 200 ε (‖x_j‖ + Σ_k |c_k| ‖x_k‖)`.
+    `triangle [q, p]` is any matrix with the design's Gram matrix. Where the fit states a smaller `rank`, nearer columns
+    are dropped as well, if that changes the span by less than a hundredth: else all are returned.
+    """
+    every = found = _farther_columns(triangle, 0.0)
+    dropped = 0.0
+    while rank is not None and len(found.places) > rank and dropped <= _SAME_SPAN:
+        dropped = float(np.sort(found.distances)[len(found.places) - rank - 1])
+        found = _farther_columns(triangle, dropped)
+    moved = dropped / min(found.distances, default=1.0)
+    return dataclasses.replace(found, rounding=max(found.rounding, moved)) if moved <= _SAME_SPAN else every
+
+
+def _farther_columns(triangle: Array, least: float) -> UnaliasedColumns:
+    """The columns farther from the span of earlier ones than rounding, and than `least` of their length."""
+    sizes, vectors = np.linalg.norm(triangle, axis=0), np.zeros(triangle.shape, order="F")
+    upper = np.zeros((triangle.shape[1],) * 2, order="F")  # kept columns in the basis that they make
+    places: list[int] = []
+    distances, rounding = [], 0.0
     for j, column in enumerate(triangle.T):
-        rest = column - basis @ (basis.T @ column)
+        k = len(places)
+        basis = vectors[:, :k]
+        inside = basis.T @ column
+        rest = column - basis @ inside
         rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
-        size = np.linalg.norm(rest)
-        if size > _ALIASING_TOLERANCE * np.linalg.norm(column):
-            unaliased.append(j)
-            basis = np.column_stack([basis, rest / size])
-    return np.asarray(unaliased, dtype=np.intp)
+        size = float(np.linalg.norm(rest))
+        if size == 0 or size / sizes[j] <= least or k == len(triangle):
+            continue
+        near = size <= _NEAR * sizes[j]
+        combined = _combined_size(upper[:k, :k], inside, sizes[places]) if near else sizes[j]
+        rounded = _EPSILON * float(sizes[j] + combined)
+        if size <= _COMBINATION * sizes[j] and size <= _LOST * rounded:
+            continue
+        upper[:k, k], upper[k, k], vectors[:, k] = inside, size, rest / size
+        places.append(j)
+        distances.append(size / sizes[j])
+        rounding = max(rounding, _ROUNDING * rounded / size)
+    return UnaliasedColumns(np.asarray(places, dtype=np.intp), np.asarray(distances), rounding)
 
 
-def root_from_triangular(triangle: Array) -> tuple[Array, Array]:
-    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the unaliased columns `[r]`."""
-    unaliased = unaliased_columns(triangle)
-    root = np.zeros((triangle.shape[1], len(unaliased)))
-    r = _qr(triangle[:, unaliased])
-    root[unaliased] = sl.solve_triangular(r, np.eye(len(unaliased)))
+def _combined_size(upper: Array, inside: Array, sizes: Array) -> float:
+    """`Σ_k |c_k| ‖x_k‖` of the combination of kept columns nearest to one that is `inside [k]` their span."""
+    return float(np.abs(sl.solve_triangular(upper, inside)) @ sizes)
+
+
+def root_from_triangular(triangle: Array, rank: int | None = None) -> tuple[Array, UnaliasedColumns]:
+    """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the unaliased columns.
+
+    `rank`: that of the fit, as in `unaliased_columns`.
+    """
+    unaliased = unaliased_columns(triangle, rank)
+    places = unaliased.places
+    root = np.zeros((triangle.shape[1], len(places)))
+    root[places] = sl.solve_triangular(_qr(triangle[:, places]), np.eye(len(places)))
     return root, unaliased
 
 
-def root_from_gram(gram: Array) -> Array:
-    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one."""
+def root_from_gram(gram: Array) -> tuple[Array, Array]:
+    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one.
+
+    The second result are the eigenvalues, relative to the largest, that are not zero to rounding `[r]`.
+    """
     scale = np.sqrt(np.diagonal(gram))
     scale = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
     values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
     free = values > len(gram) * np.finfo(float).eps * max(values.max(initial=0), 0)
-    return scale[:, None] * vectors[:, free] / np.sqrt(values[free])
+    return scale[:, None] * vectors[:, free] / np.sqrt(values[free]), values[free] / values.max(initial=0)
 
 
 class IndependentCurvature:
@@ -291,15 +388,16 @@ class IndependentCurvature:
         """`R [≤ p, p]` of each output, with `RᵀR = Σ_i Λ_i x_i x_iᵀ + diag(penalty [p, c])`."""
         return tuple(factor.with_penalty(penalty[:, k]) for k, factor in enumerate(self._factors))
 
-    def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
+    def posterior_root(self, penalty: Array, free: Array, rank: int | None = None) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
 
         The second result is the mask `[p, c]` of the free parameters that are not aliased: those that the data and the
-        penalty determine. Rows of the root outside it are zero.
+        penalty determine. Rows of the root outside it are zero. `rank`: that of the fit, as in `unaliased_columns`.
         """
-        roots = [_restricted_root(t.with_penalty(penalty[:, k]), free[:, k]) for k, t in enumerate(self._factors)]
-        estimable = np.stack([unaliased for _, unaliased in roots], axis=1)
-        parts = tuple(CovarianceRoot(root[None]) for root, _ in roots)
+        factors = (factor.with_penalty(penalty[:, k]) for k, factor in enumerate(self._factors))
+        found = [_restricted_root(factor, free[:, k], rank) for k, factor in enumerate(factors)]
+        estimable = np.stack([unaliased for _, unaliased in found], axis=1)
+        parts = tuple(root for root, _ in found)
         return (parts[0] if len(parts) == 1 else IndependentCovarianceRoots(parts)), estimable
 
 
@@ -308,9 +406,11 @@ class CoupledCurvature:
 
     def __init__(self, p: int, c: int):
         self._gram = np.zeros((c, p, c, p))
+        self._features = TriangularFactor(p)  # which tells columns that are equal from columns that nearly are
 
     def add(self, x: Array, curvature: Array) -> None:
         """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
+        self._features.add(x, np.sqrt(np.trace(curvature, axis1=1, axis2=2)))
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -321,12 +421,13 @@ class CoupledCurvature:
     def merge(self, other: CoupledCurvature) -> None:
         """Add the curvature of other examples."""
         self._gram += other._gram
+        self._features.merge(other._features)
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
         return np.einsum("ajaj->ja", self._gram)
 
-    def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
+    def posterior_root(self, penalty: Array, free: Array, rank: int | None = None) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
 
         The second result is `free [p, c]` itself: the root is that of a pseudo-inverse, which gives directions that the
@@ -336,11 +437,21 @@ class CoupledCurvature:
         gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
         common = _undetermined_in_common(gram.reshape(c, p, c, p), np.all(free, axis=1))
         chosen = np.flatnonzero(free.T & ~(common & _references(self.diagonal())))
-        inner = root_from_gram(gram[np.ix_(chosen, chosen)])
+        inner, eigenvalues = root_from_gram(gram[np.ix_(chosen, chosen)])
         root = np.zeros((c * p, inner.shape[1]))
         root[chosen] = inner
         root = root.reshape(c, p, -1)
-        return CovarianceRoot(root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)), free
+        root = root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)
+        return CovarianceRoot(root, self._rounding(eigenvalues, len(chosen) - len(eigenvalues))), free
+
+    def _rounding(self, eigenvalues: Array, undetermined: int) -> float:
+        """Relative error of leverages, for the eigenvalues of the root and how many more are zero to rounding.
+
+        Those are directions that are lost, unless columns are combinations of others to rounding of QR as well.
+        """
+        near = np.any(unaliased_columns(self._features.triangle).distances < _SQUARED_AWAY)
+        lost = undetermined / max(1, len(eigenvalues)) if near else 0.0
+        return float(max(_ROUNDING * _EPSILON / min(eigenvalues, default=1.0), lost))
 
 
 def _undetermined_in_common(gram: Array, free: Array) -> Array:
@@ -359,11 +470,11 @@ def _references(diagonal: Array) -> Array:
     return np.arange(diagonal.shape[1])[:, None] == np.argmax(diagonal, axis=1)
 
 
-def _restricted_root(triangle: Array, free: Array) -> tuple[Array, Array]:
+def _restricted_root(triangle: Array, free: Array, rank: int | None) -> tuple[CovarianceRoot, Array]:
     chosen = np.flatnonzero(free)
-    inner, unaliased = root_from_triangular(triangle[:, chosen])
+    inner, unaliased = root_from_triangular(triangle[:, chosen], rank)
     root = np.zeros((len(free), inner.shape[1]))
     root[chosen] = inner
     estimable = np.zeros(len(free), dtype=bool)
-    estimable[chosen[unaliased]] = True
-    return root, estimable
+    estimable[chosen[unaliased.places]] = True
+    return CovarianceRoot(root[None], unaliased.rounding, unaliased.distances < _NEAR), estimable

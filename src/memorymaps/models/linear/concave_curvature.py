@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.linalg as sl
 
@@ -26,7 +28,7 @@ def subtract_curvature(root: AnyCovarianceRoot, concave: Array) -> AnyCovariance
     found = [_subtract(part.root[0], own) for part, own in zip(parts, concave, strict=True)]
     if any(each is None for each in found):
         return None
-    roots = tuple(CovarianceRoot(np.asarray(each)[None]) for each in found)
+    roots = tuple(replace(part, root=np.asarray(half)[None]) for half, part in zip(found, parts, strict=True))
     return roots[0] if isinstance(root, CovarianceRoot) else IndependentCovarianceRoots(roots)
 
 

@@ -24,6 +24,7 @@ from memorymaps.data.views import with_inputs
 from memorymaps.models.linear.glm.model import LinearModel, check_coefficients
 from memorymaps.models.linear.glm.penalty import penalty_per_weight, penalty_rate
 from memorymaps.models.linear.glm.posterior import LinearPosterior
+from memorymaps.models.linear.glm.rank import rounding_cautions, rounding_error
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, stationary_subgradients, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
@@ -172,7 +173,9 @@ def _describe(
         effective_parameters=effective,
         dispersion=linear.dispersion,
         dispersion_estimated=linear.dispersion is not None,
-        cautions=(_RANKS_CAUTION,) if _is_mostly_linear(model, data, f) else (),
+        cautions=((_RANKS_CAUTION,) if _is_mostly_linear(model, data, f) else ())
+        + rounding_cautions(linear, structure),
+        relative_error=rounding_error(linear, structure),
         distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
         polishable=_is_differentiable(model),
         notes=linear.notes,

@@ -27,7 +27,7 @@ from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.coordinates.row_space import in_row_space
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.linear.glm.fit import laplace
-from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.model import FittedRank, LinearModel
 from memorymaps.models.linear.glm.penalty import ConstantPenalty, ProportionalPenalty
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.sklearn_targets import class_data, numeric_data
@@ -156,7 +156,23 @@ def _(model: Any) -> LinearModel:
         sparse,
         notes=notes,
         closed_form=_is_direct(model),
+        rank=_rank(model),
     )
+
+
+_SCALE = "put StandardScaler() in front where sizes differ; where columns are nearly collinear, drop one"
+
+
+def _rank(model: Any) -> FittedRank | None:
+    """Directions that `scipy.linalg.lstsq` kept; `None` of other solvers."""
+    if not hasattr(model, "rank_") or getattr(model, "positive", False):
+        return None
+    tol = model.get_params().get("tol")  # of dense columns, too, from scikit-learn 1.9 on
+    largest = float(np.max(model.singular_, initial=0.0))
+    by_tol = tol is not None and np.count_nonzero(model.singular_ > tol * largest) == model.rank_
+    rule = f"by tol={tol:g}, relative to the largest" if by_tol else "by singular values that are zero to rounding"
+    remedy = f"{_SCALE}, or fit LinearRegression(tol=1e-15)" if by_tol else _SCALE
+    return FittedRank(int(model.rank_) + int(model.fit_intercept), rule, remedy)
 
 
 @_translate.register(sk.Ridge)

@@ -114,14 +114,18 @@ def check_curved(model: Any, structure: AnyCovarianceRoot) -> None:
 
 
 def check_stationary(
-    model: Any, gradient: Gradient, structure: AnyCovarianceRoot, distance: float, examples: Examples
+    model: Any, gradient: Gradient, structure: AnyCovarianceRoot, diagonal: Array, distance: float, examples: Examples
 ) -> None:
     """Raise `DataError` where it can be told that targets, weights, penalty or rows are not those of the fit.
 
-    An iterative solver may have stopped early: that alone is no reason to refuse.
+    An iterative solver may have stopped early, a direct one may have lost digits to ill-conditioned columns: that alone
+    is no reason to refuse. `diagonal`: `S_jj [p, c]`.
     """
     limit = CLOSED_FORM_LIMIT if model.closed_form else _FAR
-    if distance < limit:
+    if distance < limit or _distance_of_others(gradient, structure, distance) < limit:
+        return
+    gradient_size = float(np.linalg.norm(structure.whiten(np.where(gradient.free, gradient.residual(), 0.0))))
+    if model.closed_form and gradient_size <= _rounding_of_solvers(gradient, structure, diagonal):
         return
     reason = _changed_penalty(model, gradient, structure) or _other_weights(gradient, structure)
     if not reason and shows_other_targets(model, examples, _REVERSED if model.stochastic else _UNRELATED):
@@ -136,6 +140,25 @@ def check_stationary(
             f"{model.name}: the parameters are {distance:.2g} posterior standard deviations (each) from the optimum on "
             f"these data. Not those of the fit: {reason}"
         )
+
+
+def _distance_of_others(gradient: Gradient, structure: AnyCovarianceRoot, distance: float) -> float:
+    """The distance that nearly collinear columns have no part in, along which solvers stop early or lose digits."""
+    inside = structure.whiten(np.where(gradient.free, gradient.residual(), 0.0))
+    whole = float(np.sum(inside**2))
+    if not whole > 0:
+        return distance
+    return distance * float(np.sqrt(np.sum(inside[~structure.nearly_collinear] ** 2) / whole))
+
+
+def _rounding_of_solvers(gradient: Gradient, structure: AnyCovarianceRoot, diagonal: Array) -> float:
+    """`ε κ(X) Σ_j ‖x_j‖ |B_j|`, which direct solvers may leave of whitened gradients; `κ` of unscaled columns.
+
+    `diagonal`: `S_jj [p, c]`.
+    """
+    size = np.sqrt(np.where(gradient.free, diagonal, 0.0))
+    condition = np.max(size, initial=0.0) * structure.norm
+    return float(np.finfo(float).eps * condition * np.sum(size * np.abs(gradient.coefficients)))
 
 
 def _changed_penalty(model: Any, gradient: Gradient, structure: AnyCovarianceRoot) -> str:

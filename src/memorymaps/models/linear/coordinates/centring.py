@@ -23,8 +23,9 @@ def centred(model: LinearModel, examples: Examples) -> LinearModel:
     """The model in centred columns where it has any that need it and a constant to centre them by; else itself."""
     x = model.design(examples.sample(_SAMPLE).inputs)
     mean, deviation = np.mean(x, axis=0), np.std(x, axis=0)
-    constant = np.flatnonzero((np.ptp(x, axis=0) == 0) & (mean != 0) & _is_unpenalised(model))
-    far = (deviation > 0) & (np.abs(mean) > _FAR * deviation)
+    varies = np.ptp(x, axis=0) > 0  # of equal values the deviation may be rounding
+    constant = np.flatnonzero(~varies & (mean != 0) & _is_unpenalised(model))
+    far = varies & (np.abs(mean) > _FAR * deviation)
     if not np.any(far) or not len(constant):
         return model
     place = int(constant[0])

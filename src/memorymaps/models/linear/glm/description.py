@@ -11,6 +11,7 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.models.linear.glm.model import LinearModel, is_quadratic
+from memorymaps.models.linear.glm.rank import rounding_cautions, rounding_error
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 
@@ -36,10 +37,6 @@ def describe(
     penalised = model.free[:, np.any(model.free, axis=0)]  # without the reference class
     at_zero = int(np.size(penalised) - np.count_nonzero(penalised))
     aliased = () if rotated else tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
-    every = len(names) * model.free.shape[1]
-    coverage = [f"{every if rotated else np.count_nonzero(estimated)} of {every} coefficients: exact, full covariance"]
-    coverage += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
-    coverage += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
     return Description(
         model=model.name,
         approximation=_approximation(exact and not _is_ridge_per_weight(model), at_zero),
@@ -47,7 +44,7 @@ def describe(
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
         algorithm=_algorithm(exact, at_zero),
-        coverage=tuple(coverage),
+        coverage=_coverage(model, estimated, at_zero, aliased),
         parameters=model.parameters,
         aliased=aliased,
         classes=model.classes,
@@ -59,10 +56,19 @@ def describe(
         distance=distance,
         polishable=True,
         notes=(*model.notes, *((_EXPECTED_NOTE,) if has_observed_information(unit) else ())),
-        cautions=model.cautions,
+        cautions=(*model.cautions, *rounding_cautions(model, structure)),
+        relative_error=rounding_error(model, structure),
         hyperparameters_held=model.hyperparameters_held,
         methods=("cook1977detection", "cook1980characterizations", "nickl2023memory", "tailor2023maps"),
     )
+
+
+def _coverage(model: LinearModel, estimated: Array, at_zero: int, aliased: tuple[str, ...]) -> tuple[str, ...]:
+    every, rotated = len(model.parameters) * model.free.shape[1], model.prior_variance is not None
+    parts = [f"{every if rotated else np.count_nonzero(estimated)} of {every} coefficients: exact, full covariance"]
+    parts += [f"{at_zero} fixed at zero by the L1 penalty or a sign constraint"] if at_zero else []
+    parts += [f"aliased (combinations of earlier columns): {', '.join(aliased)}"] if aliased else []
+    return tuple(parts)
 
 
 def _kind_of_information(unit: Likelihood) -> str:

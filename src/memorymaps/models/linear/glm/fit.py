@@ -22,6 +22,7 @@ from memorymaps.models.linear.glm.model import LinearModel, check_coefficients, 
 from memorymaps.models.linear.glm.penalty import penalty_per_weight, penalty_rate
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
+from memorymaps.models.linear.glm.rank import check_rank, missing_directions
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import (
     change_of_errors,
@@ -50,13 +51,14 @@ def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples
     """The posterior from the objective around the coefficients; raises as `laplace`."""
     structure, penalty, sums = quadratic.structure, quadratic.penalty, quadratic.sums
     check_curved(model, structure)
+    check_rank(model, structure)
     effective = structure.effective_parameters(penalty)
     phi, df = fitted_dispersion(model, sums, effective)
     scale = np.sqrt(np.broadcast_to(np.asarray(phi, dtype=float), (model.coefficients.shape[1],)))
     count, unit = float(np.sum(effective)), quadratic.likelihood
     distance = distance_in_deviations(quadratic.gradient, structure, quadratic.diagonal, scale, count)
-    if np.all(scale > 0):  # a dispersion of zero is refused as such
-        check_stationary(model, quadratic.gradient, structure, distance, examples)
+    if np.all(scale > 0) and not missing_directions(model, structure):  # a dispersion of zero is refused as such
+        check_stationary(model, quadratic.gradient, structure, quadratic.diagonal, distance, examples)
     description = describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
     if not is_quadratic(unit):
         change = change_of_errors(model, unit, quadratic.newton_step(), examples)

@@ -42,6 +42,7 @@ class LinearModel:
     to_original : changes of the coefficients `[..., p, c]` → of those of the model's own columns (see `coordinates`),
         whose names `parameters` are.
     prior_variance : variance that the prior alone determines, outside of these coordinates (see `row_space`).
+    rank : directions that the fit itself kept of each output's design, where it says so.
     """
 
     name: str
@@ -66,6 +67,23 @@ class LinearModel:
     stochastic: bool = False
     to_original: Callable[[Array], Array] | None = None
     prior_variance: OutsideVariance | None = None
+    rank: FittedRank | None = None
+
+
+@dataclass(frozen=True)
+class FittedRank:
+    """Directions that a fit kept of its design, and what to do where it dropped some that others would keep.
+
+    Attributes
+    ----------
+    kept : number of directions, the intercept's included.
+    rule : which it drops, as "singular values below 1e-15 of the largest".
+    remedy : with which it keeps them.
+    """
+
+    kept: int
+    rule: str
+    remedy: str
 
 
 class OutsideVariance(Protocol):

@@ -31,6 +31,7 @@ class LocalQuadratic:
     structure: AnyCovarianceRoot
     estimated: Array
     gradient: Gradient
+    rank: int | None = None  # of each output's design, as the fit states it
 
     @classmethod
     def of(
@@ -48,13 +49,13 @@ class LocalQuadratic:
             zeros if model.l1 is None else model.l1(sums.weight), model.free,
             zeros > 0 if model.shrinkable is None else model.shrinkable, model.positive,
         )  # fmt: skip
-        return cls(unit, sums, penalty, structure, estimated, gradient)
+        return cls(unit, sums, penalty, structure, estimated, gradient, _rank_of(model))
 
     def freed(self, free: Array) -> LocalQuadratic:
         """The same with other coefficients free."""
-        structure, estimated = self.sums.curvature.posterior_root(self.penalty, free)
+        structure, estimated = self.sums.curvature.posterior_root(self.penalty, free, self.rank)
         gradient = dataclasses.replace(self.gradient, free=free)
-        return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient)
+        return LocalQuadratic(self.likelihood, self.sums, self.penalty, structure, estimated, gradient, self.rank)
 
     def newton_step(self) -> Array:
         """`−S⁻¹∇L [p, c]` of the free coefficients, which remains to the optimum."""
@@ -78,9 +79,13 @@ def _information(
     if observed and isinstance(unit, ExponentialFamily) and has_observed_information(unit):
         hessian = ObservedInformation(unit)
         sums = sum_over_data(model, hessian, examples, compared)
-        convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
+        convex, estimated = sums.curvature.posterior_root(model.penalty(sums.weight), model.free, _rank_of(model))
         root = subtract_curvature(convex, sums.concave)
         if root is not None:
             return hessian, sums, root, estimated
     sums = sum_over_data(model, unit, examples, compared)
-    return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free)
+    return unit, sums, *sums.curvature.posterior_root(model.penalty(sums.weight), model.free, _rank_of(model))
+
+
+def _rank_of(model: LinearModel) -> int | None:
+    return None if model.rank is None else model.rank.kept

@@ -38,7 +38,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.coordinates.centring import centred
 from memorymaps.models.linear.glm.fit import laplace
-from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.model import FittedRank, LinearModel
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.statsmodels.formula import design_of
 from memorymaps.models.linear.statsmodels.kinds import check_kind, unsupported
@@ -48,6 +48,7 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 
 
 # by exact class: statsmodels' Cauchy and log-log links are subclasses of Logit
+_PINV = 1e-15  # relative singular value below which statsmodels' pseudo-inverse drops a direction
 _LINKS: dict[type, Callable[[Any], Link]] = {
     families.links.Logit: lambda link: Logit(),
     families.links.Probit: lambda link: Probit(),
@@ -155,8 +156,23 @@ def _column(values: Any) -> Array:
 def _(model: Any, results: Any) -> LinearModel:
     return _linear(
         results, Gaussian(), _column(results.params), prior="none (least squares)", dispersion=float(results.scale),
-        dispersion_known=False, residual_df=float(results.df_resid), closed_form=True,
+        dispersion_known=False, residual_df=float(results.df_resid), closed_form=True, rank=_least_squares_rank(model),
     )  # fmt: skip
+
+
+_SCALE = (
+    "divide each column of exog by its length, exog / np.linalg.norm(exog, axis=0), and fit again; where columns are "
+    "nearly collinear, drop one"
+)
+
+
+def _least_squares_rank(model: Any) -> FittedRank | None:
+    """Directions that the pseudo-inverse kept, of singular values above 1e-15 of the largest."""
+    rank, singular = getattr(model, "rank", None), getattr(model, "wexog_singular_values", None)
+    if rank is None or singular is None:
+        return None
+    kept = int(np.count_nonzero(singular > _PINV * np.max(singular, initial=0.0)))
+    return FittedRank(min(int(rank), kept), f"singular values below {_PINV:g} of the largest", _SCALE)
 
 
 @_translate.register(GLM)
@@ -167,6 +183,7 @@ def _(model: Any, results: Any) -> LinearModel:
         results, likelihood, _column(results.params), dispersion=float(results.scale),
         dispersion_known=fixed and results.scale == 1, residual_df=float(results.df_resid),
         name=f"statsmodels GLM {type(model.family).__name__}", cautions=_cautions(model, likelihood),
+        rank=FittedRank(int(model.df_model) + 1, "by numpy.linalg.matrix_rank(exog)", _SCALE),
     )  # fmt: skip
 
 
