@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
@@ -35,7 +36,12 @@ from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, R
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
-_SINGULAR = 1e-12  # eigenvalue of the information, in units of the columns' sizes, that is rounding
+_SINGULAR = 1e-12  # eigenvalue of the information that is rounding, where that about the columns' means is one
+_COLLINEAR = 1e-11  # length of a column beside those before it, in units of its own, from which 4 digits are left
+_UNDETERMINED = (
+    "the data does not determine all coefficients: columns are constant or combinations of others {where}. Expected "
+    "none: drop constant or collinear columns"
+)
 
 
 @dataclass(frozen=True)
@@ -234,21 +240,32 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
 
 
-def _inverse_root(x: Array, means: Array, expected: Array, events: Array) -> Array:
-    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, about the columns' means.
+def _inverse_root(x: Array, hazard: Array, events: Array) -> Array:
+    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, for the `hazard [n, K]` of `E` and `x̄`.
+
+    In coordinates in which `Σ E_i x_i x_iᵀ` about the columns' means is the identity, so that its condition number is
+    not squared.
 
     Raises
     ------
     DataError
-        A column is constant, or a combination of others, to rounding.
+        A column is a combination of others or a constant, to rounding, in all subjects or in each risk set.
     """
-    x, means = x - x.mean(axis=0), means - x.mean(axis=0)
-    size = np.sqrt(np.sum(x**2 * expected[:, None], axis=0))
-    if np.all(size > 0):
-        information = (x.T * expected) @ x - (means.T * events) @ means
-        if np.linalg.eigvalsh(information / np.outer(size, size))[0] > _SINGULAR:
-            return np.linalg.inv(np.linalg.cholesky(information)).T
-    raise DataError("the data does not determine all coefficients: drop constant or collinear columns")
+    expected = hazard.sum(axis=1)
+    largest = np.max(np.abs(x), axis=0)
+    x = x - np.average(x, axis=0, weights=expected)
+    rows = np.sqrt(expected)[:, None] * x
+    size = np.linalg.norm(rows, axis=0)
+    whole = len(x) >= len(size) and bool(np.all(size > _COLLINEAR * np.sqrt(expected.sum()) * largest))
+    triangle = np.linalg.qr(rows / np.where(size > 0, size, 1.0), mode="r")
+    if not whole or np.min(np.abs(np.diagonal(triangle))) <= _COLLINEAR:
+        raise DataError(_UNDETERMINED.format(where="to rounding"))
+    coordinates = sl.solve_triangular(triangle, np.eye(len(size))) / size[:, None]
+    means = (hazard.T @ (x @ coordinates)) / events[:, None]
+    information = np.eye(len(size)) - (means.T * events) @ means
+    if np.linalg.eigvalsh(information)[0] <= _SINGULAR:
+        raise DataError(_UNDETERMINED.format(where="among the subjects at risk at each event"))
+    return np.asarray(coordinates @ np.linalg.inv(np.linalg.cholesky(information)).T)
 
 
 def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
@@ -262,12 +279,14 @@ def cox_posterior(beta: Array, inputs: Array, ties: str, description: Descriptio
     s = Subjects.of(inputs)
     cells = TIE_METHODS[ties](s)
     risk = cells.at_risk(s)
-    relative = risk * np.exp(s.x @ beta + s.offset)[:, None]
+    log_risk = s.x @ beta + s.offset
+    shift = 0.5 * float(np.min(log_risk) + np.max(log_risk))  # which the jumps take: no overflow far from zero
+    relative = risk * np.exp(log_risk - shift)[:, None]
     total = relative.sum(axis=0)
     hazard = relative * (cells.events / total)
     means = (hazard.T @ s.x) / cells.events[:, None]
     expected = hazard.sum(axis=1)
-    root = _inverse_root(s.x, means, expected, cells.events)
-    return CoxPosterior(beta, cells, np.log(cells.events / total), means, root, description), s.x.T @ (
+    root = _inverse_root(s.x, hazard, cells.events)
+    return CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description), s.x.T @ (
         expected - s.event
     )

@@ -50,8 +50,9 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         around = ordinal_fit(fitted, examples)
     except np.linalg.LinAlgError as error:
         raise DataError(
-            "the data does not determine all thresholds and slopes: drop collinear columns, or those that separate the "
-            "classes, whose slopes have run away"
+            "the data does not determine all thresholds and slopes: columns are combinations of others, to rounding, "
+            "or separate the classes. Expected none: drop collinear columns, or those that separate the classes, whose "
+            "slopes have run away"
         ) from error
     names = tuple(map(str, model.exog_names))
     description = Description(
