@@ -19,20 +19,26 @@ import scipy.linalg as sl
 from scipy.linalg.blas import dtrmm
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.orthonormal_columns import OrthonormalColumns
 
 _MAX_ROWS = 65_536  # rows processed at once
 _BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
 _WELL_CONDITIONED = 1e4  # with such a preconditioner at most four of sixteen digits are lost
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
 _ALIASING_TOLERANCE = 1e-7  # R's tolerance: a column this close to the span of earlier ones is aliased
+_SUMMED = 4.0  # `ε` by which sums of products are rounded, beside eigenvalues of about one: 0.1 to 3.2 measured
 _NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
 
 @dataclass(frozen=True)
 class CovarianceRoot:
-    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters."""
+    """Root `W [c, p, r]` of the joint covariance `S⁻¹ = W Wᵀ` of all outputs' parameters.
+
+    `rounding`: estimate of what rounding changes of leverages, relatively.
+    """
 
     root: Array
+    rounding: float = 0.0
 
     @property
     def rank(self) -> int:
@@ -71,7 +77,7 @@ class CovarianceRoot:
 
     def scale_outputs(self, scale: Array) -> CovarianceRoot:
         """The covariance with each output's parameters multiplied by `scale [c]`."""
-        return CovarianceRoot(self.root * scale[:, None, None])
+        return CovarianceRoot(self.root * scale[:, None, None], self.rounding)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,11 @@ class IndependentCovarianceRoots:
     def rank(self) -> int:
         """Sum of the outputs' ranks."""
         return sum(root.rank for root in self.roots)
+
+    @property
+    def rounding(self) -> float:
+        """The largest of the outputs'."""
+        return max(root.rounding for root in self.roots)
 
     def covariance_root(self, x: Array) -> Array:
         """Block-diagonal `Z_i`: `[n, c, r]`."""
@@ -260,11 +271,16 @@ def root_from_triangular(triangle: Array) -> tuple[Array, Array]:
 
 def root_from_gram(gram: Array) -> Array:
     """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one."""
+    return _root_and_eigenvalues(gram)[0]
+
+
+def _root_and_eigenvalues(gram: Array) -> tuple[Array, Array]:
+    """`root_from_gram`, and the eigenvalues `[r]` of the scaled matrix that it keeps."""
     scale = np.sqrt(np.diagonal(gram))
     scale = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
     values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
     free = values > len(gram) * np.finfo(float).eps * max(values.max(initial=0), 0)
-    return scale[:, None] * vectors[:, free] / np.sqrt(values[free])
+    return scale[:, None] * vectors[:, free] / np.sqrt(values[free]), values[free]
 
 
 class IndependentCurvature:
@@ -304,13 +320,20 @@ class IndependentCurvature:
 
 
 class CoupledCurvature:
-    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs.
 
-    def __init__(self, p: int, c: int):
-        self._gram = np.zeros((c, p, c, p))
+    `columns`: coordinates in which it is summed, so that nearly collinear columns do not square its condition number;
+    `nearly_collinear`: it is summed without them although there are such columns, which may be cut as combinations.
+    """
+
+    def __init__(self, p: int, c: int, columns: OrthonormalColumns | None = None, nearly_collinear: bool = False):
+        r = p if columns is None else columns.rank
+        self._gram = np.zeros((c, r, c, r))
+        self._columns, self._nearly_collinear = columns, nearly_collinear
 
     def add(self, x: Array, curvature: Array) -> None:
         """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
+        x = x if self._columns is None else self._columns.features(x)
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -324,23 +347,51 @@ class CoupledCurvature:
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
-        return np.einsum("ajaj->ja", self._gram)
+        if self._columns is None:
+            return np.einsum("ajaj->ja", self._gram)
+        back = self._columns.triangle
+        return np.stack([np.sum(back * (self._gram[a, :, a] @ back), axis=0) for a in range(len(self._gram))], axis=1)
 
     def posterior_root(self, penalty: Array, free: Array) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
 
         The second result is `free [p, c]` itself: the root is that of a pseudo-inverse, which gives directions that the
-        data do not determine no variance and names no parameter as aliased.
+        data do not determine no variance and names no parameter as aliased. With `columns`, all parameters of an output
+        are free or none.
         """
-        c, p = self._gram.shape[:2]
-        gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
-        common = _undetermined_in_common(gram.reshape(c, p, c, p), np.all(free, axis=1))
-        chosen = np.flatnonzero(free.T & ~(common & _references(self.diagonal())))
-        inner = root_from_gram(gram[np.ix_(chosen, chosen)])
-        root = np.zeros((c * p, inner.shape[1]))
-        root[chosen] = inner
-        root = root.reshape(c, p, -1)
-        return CovarianceRoot(root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)), free
+        if self._columns is None:
+            gram = self._gram + _block_diagonal(penalty.T[:, :, None] * np.eye(len(penalty)))
+            root, rounding, cut = _coupled_root(gram, free)
+            return CovarianceRoot(root, max(rounding, cut if self._nearly_collinear else 0.0)), free
+        basis, rank = self._columns.basis, self._columns.rank
+        gram = _block_diagonal(np.stack([basis.T @ (delta[:, None] * basis) for delta in penalty.T]))
+        gram[:, :rank, :, :rank] += self._gram
+        root, rounding, _ = _coupled_root(gram, np.tile(np.any(free, axis=0), (len(basis), 1)))
+        return CovarianceRoot(basis @ root, rounding + self._columns.rounding), free
+
+
+def _coupled_root(gram: Array, free: Array) -> tuple[Array, float, float]:
+    """`W [c, p, r]` of the pseudo-inverse of `gram [c, p, c, p]`, zero but for `free [p, c]`.
+
+    Then its relative rounding, and the number of directions that are cut relative to that of others.
+    """
+    c, p = gram.shape[:2]
+    common = _undetermined_in_common(gram, np.all(free, axis=1))
+    chosen = np.flatnonzero(free.T & ~(common & _references(np.einsum("ajaj->ja", gram))))
+    inner, values = _root_and_eigenvalues(gram.reshape(c * p, c * p)[np.ix_(chosen, chosen)])
+    root = np.zeros((c * p, inner.shape[1]))
+    root[chosen] = inner
+    root = root.reshape(c, p, -1)
+    root = root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)
+    if not len(values):
+        return root, 0.0, 0.0
+    rounding = _SUMMED * np.finfo(float).eps * float(np.mean(1 / values))
+    return root, rounding, (len(chosen) - len(values)) / len(values)
+
+
+def _block_diagonal(blocks: Array) -> Array:
+    """`[c, r, c, r]` of blocks `[c, r, r]`."""
+    return np.asarray(np.eye(len(blocks))[:, None, :, None] * blocks[:, :, None])
 
 
 def _undetermined_in_common(gram: Array, free: Array) -> Array:

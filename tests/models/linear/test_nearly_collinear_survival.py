@@ -101,6 +101,26 @@ def test_hazards_of_powers_of_a_year(degree):
     same_leverages(hazards(YEAR[:, None] ** powers, raw), fit, 1e-7)
 
 
+NEAR = np.c_[A, A + 1e-7 * B, B]  # B is their difference, 1e7 times: its rest is the rounding of A, 1e-9
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: ordered(NEAR, np.array([0, 0, 0, -1, 0.5])), lambda: hazards(NEAR, np.zeros(3))]
+)
+def test_rounding_of_combinations_with_large_factors_is_not_a_column(make):
+    with pytest.raises(DataError, match="combinations of others"):
+        mm.memory_map(make())
+
+
+def test_rounding_of_the_nearest_columns_is_stated_and_lowers_trust():
+    e, one = 2e-13, hazards(A[:, None])
+    x, plain, beta = np.c_[A, A + e * B], np.c_[A, B], np.r_[one.params, 0.0]
+    m, expected = mm.memory_map(hazards(x, beta)), mm.memory_map(hazards(plain, beta))["leverage"]
+    stated = m.provenance.description.relative_error
+    assert np.linalg.norm(m["leverage"] - expected) / np.linalg.norm(expected) < stated < 0.1
+    assert m.trust["leverage"].level == "estimated"
+
+
 @pytest.mark.parametrize("other", [2 * A - B, np.full(N, 0.3), np.full(N, 1e7)], ids=["combination", "0.3", "1e7"])
 def test_columns_that_are_combinations_are_refused_as_such(other):
     with pytest.raises(DataError, match="constant or combinations of others to rounding"):

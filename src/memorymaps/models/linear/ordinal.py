@@ -19,6 +19,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import TriangularFactor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
+from memorymaps.core.orthonormal_columns import independent_columns
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.stationarity import relative_change, sample_of
 from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _MOST_REFITS = 500  # without single examples, when predictions are asked about
 _STEPS, _TOLERANCE = 200, 1e-4
-_SINGULAR = 1e-11  # length of a column beside those before it, in units of its own, from which leverages keep 4 digits
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,13 @@ class OrdinalFit(NamedTuple):
     """Around the fitted parameters: `W [c + p, c + p]` with `S⁻¹ = WWᵀ`, and how far they are from the optimum.
 
     `distance` is in posterior standard deviations per parameter; `error_change` that by the Newton step which remains
-    (`stationarity.relative_change`).
+    (`stationarity.relative_change`); `rounding` is what rounding changes of leverages, relatively.
     """
 
     root: Array
     distance: float
     error_change: float
+    rounding: float
 
 
 def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
@@ -135,12 +136,12 @@ def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
         rows, own = derivatives(model.likelihood, x, f, batch.target)
         factor.add(rows, np.ones(len(rows)))
         gradient += own
-    root = inverse_root(factor.with_penalty(np.zeros(size)))
+    root, rounding = inverse_root(factor.with_penalty(np.zeros(size)))
     whitened = root.T @ gradient
     batch = sample_of(examples)
     x = np.asarray(batch.inputs, dtype=float)
     change = relative_change(model.likelihood, batch, model.outputs(x), -model.jacobian(x) @ (root @ whitened))
-    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change)
+    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change, rounding)
 
 
 def derivatives(likelihood: Ordinal, x: Array, f: Array, y: Array) -> tuple[Array, Array]:
@@ -151,15 +152,16 @@ def derivatives(likelihood: Ordinal, x: Array, f: Array, y: Array) -> tuple[Arra
     return np.concatenate([rows, of_slopes], axis=2).reshape(-1, len(gradient)), gradient
 
 
-def inverse_root(triangle: Array) -> Array:
-    """`W = R⁻¹` with `S⁻¹ = WWᵀ` for the triangular `R` with `RᵀR = S`; raises where columns of `R` are combinations.
+def inverse_root(triangle: Array) -> tuple[Array, float]:
+    """`W = R⁻¹` with `S⁻¹ = WWᵀ` for the triangular `R` with `RᵀR = S`, and what rounding changes of leverages.
 
-    Diagonal elements of `R` are what the columns before leave of each, whose lengths are scaled to one.
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        A column of `R` is a combination of others, to rounding.
     """
-    size = np.linalg.norm(triangle, axis=0)
-    if len(triangle) < len(size) or not np.all(size > 0):
-        raise np.linalg.LinAlgError("a parameter without curvature: expected data that determine each")
-    scaled = triangle / size
-    if np.min(np.abs(np.diagonal(scaled))) <= _SINGULAR:
+    found = independent_columns(triangle)
+    if found.null.size:
         raise np.linalg.LinAlgError("a parameter that the others determine: expected data that determine each")
-    return np.asarray(sl.solve_triangular(scaled, np.eye(len(size))) / size[:, None])
+    size = np.linalg.norm(triangle, axis=0)
+    return np.asarray(sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]), found.rounding

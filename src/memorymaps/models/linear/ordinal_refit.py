@@ -90,7 +90,7 @@ class OrdinalRefit(RefitOnRequest):
         x, y = np.asarray(self._data.inputs, dtype=float)[kept], np.asarray(self._data.target)[kept]
         rows, gradient = derivatives(model.likelihood, x, self._outputs(model)[kept], y)
         try:
-            root = inverse_root(np.linalg.qr(rows, mode="r"))
+            root, _ = inverse_root(np.linalg.qr(rows, mode="r"))
         except np.linalg.LinAlgError:  # the rows that are kept do not determine all parameters
             return np.full(len(gradient), np.nan), np.inf
         slope = gradient @ root

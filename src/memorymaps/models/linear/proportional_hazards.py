@@ -29,6 +29,7 @@ import scipy.linalg as sl
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.core.orthonormal_columns import independent_columns
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.design_matrix import Design
@@ -37,7 +38,8 @@ from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
 _SINGULAR = 1e-12  # eigenvalue of the information that is rounding, where that about the columns' means is one
-_COLLINEAR = 1e-11  # length of a column beside those before it, in units of its own, from which 4 digits are left
+_ROUNDING = 10.0  # errors of leverages in `ε` of the same: 2 measured
+_CONSTANT = 4e-14  # deviation of a column, in units of its size, that is rounding
 _UNDETERMINED = (
     "the data does not determine all coefficients: columns are constant or combinations of others {where}. Expected "
     "none: drop constant or collinear columns"
@@ -173,6 +175,7 @@ class CoxPosterior:
     means: Array  # x̄_k [K, p]: risk-weighted covariates in each cell
     root: Array  # L [p, p] with L Lᵀ = inverse partial information
     description: Description
+    rounding: float = 0.0  # of leverages, relatively
     likelihood: Likelihood = CountingProcess()
     refits: Refit | None = None
     coefficient_refit: CoefficientRefit | None = None
@@ -240,11 +243,11 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
 
 
-def _inverse_root(x: Array, hazard: Array, events: Array) -> Array:
+def _inverse_root(x: Array, hazard: Array, events: Array) -> tuple[Array, float]:
     """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, for the `hazard [n, K]` of `E` and `x̄`.
 
     In coordinates in which `Σ E_i x_i x_iᵀ` about the columns' means is the identity, so that its condition number is
-    not squared.
+    not squared. Then what rounding changes of leverages, relatively.
 
     Raises
     ------
@@ -256,16 +259,18 @@ def _inverse_root(x: Array, hazard: Array, events: Array) -> Array:
     x = x - np.average(x, axis=0, weights=expected)
     rows = np.sqrt(expected)[:, None] * x
     size = np.linalg.norm(rows, axis=0)
-    whole = len(x) >= len(size) and bool(np.all(size > _COLLINEAR * np.sqrt(expected.sum()) * largest))
-    triangle = np.linalg.qr(rows / np.where(size > 0, size, 1.0), mode="r")
-    if not whole or np.min(np.abs(np.diagonal(triangle))) <= _COLLINEAR:
+    triangle = np.linalg.qr(rows, mode="r")
+    found = independent_columns(triangle)
+    if found.null.size or not np.all(size > _CONSTANT * np.sqrt(expected.sum()) * largest):
         raise DataError(_UNDETERMINED.format(where="to rounding"))
-    coordinates = sl.solve_triangular(triangle, np.eye(len(size))) / size[:, None]
+    coordinates = sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]
     means = (hazard.T @ (x @ coordinates)) / events[:, None]
     information = np.eye(len(size)) - (means.T * events) @ means
     if np.linalg.eigvalsh(information)[0] <= _SINGULAR:
         raise DataError(_UNDETERMINED.format(where="among the subjects at risk at each event"))
-    return np.asarray(coordinates @ np.linalg.inv(np.linalg.cholesky(information)).T)
+    far = np.finfo(float).eps * float(np.max(largest * np.sqrt(expected.sum()) / size))
+    root = coordinates @ np.linalg.inv(np.linalg.cholesky(information)).T
+    return np.asarray(root), max(found.rounding, _ROUNDING * far)
 
 
 def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
@@ -286,7 +291,6 @@ def cox_posterior(beta: Array, inputs: Array, ties: str, description: Descriptio
     hazard = relative * (cells.events / total)
     means = (hazard.T @ s.x) / cells.events[:, None]
     expected = hazard.sum(axis=1)
-    root = _inverse_root(s.x, hazard, cells.events)
-    return CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description), s.x.T @ (
-        expected - s.event
-    )
+    root, rounding = _inverse_root(s.x, hazard, cells.events)
+    fitted = CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description, rounding)
+    return fitted, s.x.T @ (expected - s.event)

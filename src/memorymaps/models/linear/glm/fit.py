@@ -1,7 +1,8 @@
 """Models with a linear predictor `f = Bᵀx + offset`: exact or Laplace posterior from one pass over the data.
 
 `S = Σ_i w_i Λ_i ⊗ x_i x_iᵀ + diag(δ)` is accumulated as a triangular QR factor if outputs are independent, which does
-not square the condition number, and as a Gram matrix for softmax. For the Gaussian likelihood this is the exact
+not square the condition number, and as a Gram matrix for softmax, of orthonormal columns where those of the data are
+nearly collinear. For the Gaussian likelihood this is the exact
 posterior, for the others Laplace's approximation at the fitted parameters.
 """
 
@@ -22,6 +23,7 @@ from memorymaps.models.linear.glm.model import LinearModel, check_coefficients, 
 from memorymaps.models.linear.glm.penalty import penalty_per_weight, penalty_rate
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
+from memorymaps.models.linear.glm.rounding import with_rounding
 from memorymaps.models.linear.newton_refit import LinearRefit, TrainingRows
 from memorymaps.models.linear.stationarity import (
     change_of_errors,
@@ -58,6 +60,7 @@ def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples
     if np.all(scale > 0):  # a dispersion of zero is refused as such
         check_stationary(model, quadratic.gradient, structure, distance, examples)
     description = describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
+    description = with_rounding(description, structure.rounding)
     if not is_quadratic(unit):
         change = change_of_errors(model, unit, quadratic.newton_step(), examples)
         description = dataclasses.replace(description, error_change=change)

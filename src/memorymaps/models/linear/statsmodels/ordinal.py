@@ -13,6 +13,7 @@ from memorymaps.core.likelihoods.links import BinaryLink, Logit, Probit
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.glm.rounding import with_rounding
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_fit
 from memorymaps.models.linear.ordinal_refit import OrdinalRefit
 from memorymaps.models.linear.statsmodels.formula import design_of
@@ -69,6 +70,7 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         distance=around.distance,
         error_change=around.error_change,
     )
+    description = with_rounding(description, around.rounding)
     load = functools.partial(examples.take, np.arange(len(examples)))
     design = design_of(model, names[: model.k_vars])
     return OrdinalPosterior(fitted, fitted.likelihood, description, around.root, design, OrdinalRefit(fitted, load))
