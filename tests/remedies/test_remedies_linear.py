@@ -65,6 +65,21 @@ def test_relatives_of_lasso(said, kind, other):
     assert mm.memory_map(other(alpha=0.01, tol=1e-10).fit(X, y), X, y)["leverage"].sum() > 1
 
 
+@remedy("or replace it by its difference from them")
+def test_rounding_of_nearly_collinear_columns(said):
+    one = logistic(C=np.inf).fit(X[:, :1], THREE)
+    near = np.c_[X[:, 0], X[:, 0] + 2e-13 * X[:, 1]]
+    model = clone(one).fit(near, THREE)
+    model.coef_, model.intercept_ = np.c_[one.coef_, np.zeros(3)], one.intercept_
+    said.reads("".join(mm.memory_map(model, near, THREE).provenance.description.cautions))
+    alone = mm.memory_map(one, X[:, :1], THREE)
+    other = np.c_[near[:, 0], (near[:, 1] - near[:, 0]) * 5e12]
+    both = mm.memory_map(logistic(C=np.inf).fit(other, THREE), other, THREE)
+    for m, count in ((alone, 4), (both, 6)):
+        assert m["leverage"].sum() == pytest.approx(count, abs=1e-9)
+        assert m.provenance.description.relative_error is None
+
+
 @remedy("is not fitted: call model.fit(X, y) before memory_map", at="models/linear/sklearn.py")
 def test_a_linear_model_that_is_not_fitted(said):
     model = sk.Ridge()

@@ -20,6 +20,7 @@ import scipy.linalg as sl
 from scipy.linalg.blas import dtrmm
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.orthonormal_columns import OrthonormalColumns
 
 _MAX_ROWS = 65_536  # rows processed at once
 _BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
@@ -29,9 +30,9 @@ _EPSILON = float(np.finfo(float).eps)
 _LOST = 200.0  # `ε` of the columns that a combination is made of; QR leaves 36 `ε` of two million rows (measured)
 _COMBINATION = 1e-7  # of its length: a column that is farther from the span of others is not a combination of them
 _NEAR = 1e-3  # of its length: a column that is farther loses three of sixteen digits at most
-_SQUARED_AWAY = 1e-6  # of its length: distance whose square a Gram matrix may round to zero
 _ROUNDING = 10.0  # errors of leverages in `ε` of the same: the largest measured, 0.1 to 2 as a rule
 _SAME_SPAN = 0.01  # relative change of leverages up to which columns that a fit has dropped may be left out
+_SUMMED = 4.0  # `ε` by which sums of products are rounded, beside eigenvalues of about one: 0.1 to 3.2 measured
 _NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
 
@@ -352,16 +353,18 @@ def root_from_triangular(triangle: Array, rank: int | None = None) -> tuple[Arra
     return root, unaliased
 
 
-def root_from_gram(gram: Array) -> tuple[Array, Array]:
-    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one.
+def root_from_gram(gram: Array) -> Array:
+    """`W [P, r]` with `W Wᵀ` the pseudo-inverse of a PSD `gram [P, P]` after scaling its diagonal to one."""
+    return _root_and_eigenvalues(gram)[0]
 
-    The second result are the eigenvalues, relative to the largest, that are not zero to rounding `[r]`.
-    """
+
+def _root_and_eigenvalues(gram: Array) -> tuple[Array, Array]:
+    """`root_from_gram`, and the eigenvalues `[r]` of the scaled matrix that it keeps."""
     scale = np.sqrt(np.diagonal(gram))
     scale = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0)
     values, vectors = np.linalg.eigh(gram * scale[:, None] * scale)
     free = values > len(gram) * np.finfo(float).eps * max(values.max(initial=0), 0)
-    return scale[:, None] * vectors[:, free] / np.sqrt(values[free]), values[free] / values.max(initial=0)
+    return scale[:, None] * vectors[:, free] / np.sqrt(values[free]), values[free]
 
 
 class IndependentCurvature:
@@ -402,15 +405,20 @@ class IndependentCurvature:
 
 
 class CoupledCurvature:
-    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs."""
+    """Curvature `Σ_i Λ_i ⊗ x_i x_iᵀ` for any PSD `Λ_i`, as one Gram matrix over all outputs.
 
-    def __init__(self, p: int, c: int):
-        self._gram = np.zeros((c, p, c, p))
-        self._features = TriangularFactor(p)  # which tells columns that are equal from columns that nearly are
+    `columns`: coordinates in which it is summed, so that nearly collinear columns do not square its condition number;
+    `nearly_collinear`: it is summed without them although there are such columns, which may be cut as combinations.
+    """
+
+    def __init__(self, p: int, c: int, columns: OrthonormalColumns | None = None, nearly_collinear: bool = False):
+        r = p if columns is None else columns.rank
+        self._gram = np.zeros((c, r, c, r))
+        self._columns, self._nearly_collinear = columns, nearly_collinear
 
     def add(self, x: Array, curvature: Array) -> None:
         """Add examples with features `x [n, p]` and output curvatures `Λ [n, c, c]`."""
-        self._features.add(x, np.sqrt(np.trace(curvature, axis1=1, axis2=2)))
+        x = x if self._columns is None else self._columns.features(x)
         for a in range(curvature.shape[1]):
             for b in range(a + 1):
                 block = (x * curvature[:, a, b, None]).T @ x
@@ -421,37 +429,54 @@ class CoupledCurvature:
     def merge(self, other: CoupledCurvature) -> None:
         """Add the curvature of other examples."""
         self._gram += other._gram
-        self._features.merge(other._features)
 
     def diagonal(self) -> Array:
         """Diagonal of the curvature for each output: `[p, c]`."""
-        return np.einsum("ajaj->ja", self._gram)
+        if self._columns is None:
+            return np.einsum("ajaj->ja", self._gram)
+        back = self._columns.triangle
+        return np.stack([np.sum(back * (self._gram[a, :, a] @ back), axis=0) for a in range(len(self._gram))], axis=1)
 
     def posterior_root(self, penalty: Array, free: Array, rank: int | None = None) -> tuple[AnyCovarianceRoot, Array]:
         """Root for `S = Σ_i Λ_i ⊗ x_i x_iᵀ + diag(penalty [p, c])` of the `free` parameters; which are estimable.
 
         The second result is `free [p, c]` itself: the root is that of a pseudo-inverse, which gives directions that the
-        data do not determine no variance and names no parameter as aliased.
+        data do not determine no variance and names no parameter as aliased. With `columns`, all parameters of an output
+        are free or none.
         """
-        c, p = self._gram.shape[:2]
-        gram = self._gram.reshape(c * p, c * p) + np.diag(penalty.T.reshape(-1))
-        common = _undetermined_in_common(gram.reshape(c, p, c, p), np.all(free, axis=1))
-        chosen = np.flatnonzero(free.T & ~(common & _references(self.diagonal())))
-        inner, eigenvalues = root_from_gram(gram[np.ix_(chosen, chosen)])
-        root = np.zeros((c * p, inner.shape[1]))
-        root[chosen] = inner
-        root = root.reshape(c, p, -1)
-        root = root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)
-        return CovarianceRoot(root, self._rounding(eigenvalues, len(chosen) - len(eigenvalues))), free
+        if self._columns is None:
+            gram = self._gram + _block_diagonal(penalty.T[:, :, None] * np.eye(len(penalty)))
+            root, rounding, cut = _coupled_root(gram, free)
+            return CovarianceRoot(root, max(rounding, cut if self._nearly_collinear else 0.0)), free
+        basis, rank = self._columns.basis, self._columns.rank
+        gram = _block_diagonal(np.stack([basis.T @ (delta[:, None] * basis) for delta in penalty.T]))
+        gram[:, :rank, :, :rank] += self._gram
+        root, rounding, _ = _coupled_root(gram, np.tile(np.any(free, axis=0), (len(basis), 1)))
+        return CovarianceRoot(basis @ root, rounding + self._columns.rounding), free
 
-    def _rounding(self, eigenvalues: Array, undetermined: int) -> float:
-        """Relative error of leverages, for the eigenvalues of the root and how many more are zero to rounding.
 
-        Those are directions that are lost, unless columns are combinations of others to rounding of QR as well.
-        """
-        near = np.any(unaliased_columns(self._features.triangle).distances < _SQUARED_AWAY)
-        lost = undetermined / max(1, len(eigenvalues)) if near else 0.0
-        return float(max(_ROUNDING * _EPSILON / min(eigenvalues, default=1.0), lost))
+def _coupled_root(gram: Array, free: Array) -> tuple[Array, float, float]:
+    """`W [c, p, r]` of the pseudo-inverse of `gram [c, p, c, p]`, zero but for `free [p, c]`.
+
+    Then its relative rounding, and the number of directions that are cut relative to that of others.
+    """
+    c, p = gram.shape[:2]
+    common = _undetermined_in_common(gram, np.all(free, axis=1))
+    chosen = np.flatnonzero(free.T & ~(common & _references(np.einsum("ajaj->ja", gram))))
+    inner, values = _root_and_eigenvalues(gram.reshape(c * p, c * p)[np.ix_(chosen, chosen)])
+    root = np.zeros((c * p, inner.shape[1]))
+    root[chosen] = inner
+    root = root.reshape(c, p, -1)
+    root = root - common[None, :, None] * np.mean(root, axis=0, keepdims=True)
+    if not len(values):
+        return root, 0.0, 0.0
+    rounding = _SUMMED * np.finfo(float).eps * float(np.mean(1 / values))
+    return root, rounding, (len(chosen) - len(values)) / len(values)
+
+
+def _block_diagonal(blocks: Array) -> Array:
+    """`[c, r, c, r]` of blocks `[c, r, r]`."""
+    return np.asarray(np.eye(len(blocks))[:, None, :, None] * blocks[:, :, None])
 
 
 def _undetermined_in_common(gram: Array, free: Array) -> Array:

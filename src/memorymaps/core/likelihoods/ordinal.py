@@ -62,6 +62,10 @@ class Ordinal(Likelihood):
         jacobian = self.mean_jacobian(f)
         return np.asarray(jacobian.mT @ (jacobian / self.mean(f)[..., None]))
 
+    def curvature_rows(self, f: Array) -> Array:
+        """`G = D(p)^{-1/2} dp/df`, with `GᵀG` the curvature: `[n, c + 1, c]`."""
+        return np.asarray(self.mean_jacobian(f) / np.sqrt(self.mean(f))[..., None])
+
     def predict_target(self, mean: Array) -> Array:
         """The most probable class."""
         return np.argmax(mean, axis=-1)

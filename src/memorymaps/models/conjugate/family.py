@@ -24,7 +24,8 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,6 +99,10 @@ class ConjugateFamily(ABC):
         """Targets as an array of the family's type: `[n]` or `[n, c]`."""
         return np.asarray(y, dtype=float)
 
+    def about(self, centre: Array) -> ConjugateFamily | None:
+        """The family of `y − centre`, for `centre [d]`; `None` where the likelihood is not one of locations."""
+        return None
+
     def kl(self, a: Array, b: Array) -> Array:
         """`KL(q_a ‖ q_b)` in nats: `[...]`."""
         dims = tuple(range(-self.natural().ndim, 0))
@@ -118,6 +123,19 @@ class ConjugateFamily(ABC):
         return ConjugateUpdate(self, ArrayExamples.of(np.arange(len(target)), target, ids, sample_weight))
 
 
+class CentredUpdate(NamedTuple):
+    """A family and its updated `natural` parameter `λ [*shape]`, for targets `y − centre [d]`."""
+
+    family: ConjugateFamily
+    natural: Array
+    centre: Array
+
+    def mean_parameter_marginal(self) -> tuple[Array, Array, Likelihood]:
+        """That of the targets themselves, as `ConjugateFamily.mean_parameter_marginal`."""
+        mean, variance, likelihood = self.family.mean_parameter_marginal(self.natural)
+        return mean + self.centre, variance, likelihood
+
+
 @dataclass(frozen=True, eq=False)
 class ConjugateUpdate:
     """A conjugate prior updated with examples: `memory_map(BetaBernoulli(1, 1).given(y))`; `natural`: `λ [*shape]`."""
@@ -133,10 +151,20 @@ class ConjugateUpdate:
         total = self.family.natural() + np.sum(self._sites(), axis=0)
         object.__setattr__(self, "natural", total)
 
-    def _sites(self) -> Array:
-        """`w_i λ̃_i`: `[n, *shape]`."""
+    @cached_property
+    def centred(self) -> CentredUpdate:
+        """The same update of `y` minus their mean, where that exists: far from zero it loses no digits."""
+        y = self.examples.whole.target
+        centre = np.mean(y, axis=0)
+        family = self.family.about(np.ravel(centre))
+        if family is None:
+            return CentredUpdate(self.family, self.natural, np.zeros_like(centre, dtype=int))
+        return CentredUpdate(family, family.natural() + np.sum(self._sites(family, y - centre), axis=0), centre)
+
+    def _sites(self, family: ConjugateFamily | None = None, y: Array | None = None) -> Array:
+        """`w_i λ̃_i`: `[n, *shape]`; of another family with its targets, if given."""
         batch = self.examples.whole
-        sites = self.family.sites(batch.target)
+        sites = self.family.sites(batch.target) if family is None or y is None else family.sites(y)
         weight = np.ones(len(batch)) if batch.weight is None else batch.weight
         return weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
 
@@ -146,7 +174,9 @@ class ConjugateUpdate:
 
     def divergence(self, rows: Sequence[int] | Array) -> float:
         """`KL(q^{\\M} ‖ q)` in nats, for a group `M` of rows."""
-        return float(self.family.kl(self.without(rows), self.natural))
+        at, y = self.centred, self.examples.whole.target
+        removed = np.sum(self._sites(at.family, y - at.centre)[np.unique(np.asarray(rows))], axis=0)
+        return float(at.family.kl(at.natural - removed, at.natural))
 
 
 @dataclass(frozen=True)
@@ -164,7 +194,7 @@ class ConjugatePosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f = E_q[μ]` and `V = v(f)/(N₀ + Σw)`, the same for all examples."""
-        mean, variance, _ = self.model.family.mean_parameter_marginal(self.model.natural)
+        mean, variance, _ = self.model.centred.mean_parameter_marginal()
         return Marginals(np.tile(mean, (len(inputs), 1)), np.tile(variance, (len(inputs), 1, 1)))
 
     def covariance_root(self, inputs: Any) -> Array:
@@ -178,13 +208,14 @@ class ConjugatePosterior:
 
         Both in nats and exact; an example of weight `w` counts as `p^w`.
         """
-        family, natural = self.model.family, self.model.natural
-        sites = family.sites(batch.target)
+        family, natural, centre = self.model.centred
+        target = batch.target if not np.any(centre) else batch.target - centre
+        sites = family.sites(target)
         without = natural - at.weight.reshape(-1, *[1] * (sites.ndim - 1)) * sites
         log_evidence = family.log_partition(natural) - family.log_partition(without)
         return {
             "kl": np.maximum(family.kl(without, natural), 0.0),
-            "loo_predictive_loss": -log_evidence - family.log_base_measure(batch.target, at.weight),
+            "loo_predictive_loss": -log_evidence - family.log_base_measure(target, at.weight),
         }
 
 
@@ -197,7 +228,7 @@ def _data(model: ConjugateUpdate, examples: Examples | None) -> Examples:
 
 @posterior.register(ConjugateUpdate)
 def _posterior(model: ConjugateUpdate, examples: Examples) -> ConjugatePosterior:
-    mean, variance, likelihood = model.family.mean_parameter_marginal(model.natural)
+    mean, variance, likelihood = model.centred.mean_parameter_marginal()
     description = Description(
         model=f"{type(model.family).__name__} posterior",
         approximation=Approximation.EXACT,

@@ -5,6 +5,7 @@ Parametrisations: Bernardo & Smith 1994, App. A.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,10 @@ class NormalMean(ConjugateFamily):
     @property
     def _noise(self) -> Array:
         return as_positive_definite("noise", self.noise, np.size(self.mean))
+
+    def about(self, centre: Array) -> NormalMean:
+        """The family of `y − centre`: its mean moves by as much."""
+        return dataclasses.replace(self, mean=np.ravel(np.asarray(self.mean, dtype=float)) - centre)
 
     def natural(self) -> Array:
         """`(Pm, P)` with the precision `P`: `[d, d + 1]`."""
@@ -91,6 +96,10 @@ class NormalWishart(ConjugateFamily):
     @property
     def _d(self) -> int:
         return int(np.size(self.mean))
+
+    def about(self, centre: Array) -> NormalWishart:
+        """The family of `y − centre`: its mean moves by as much."""
+        return dataclasses.replace(self, mean=np.ravel(np.asarray(self.mean, dtype=float)) - centre)
 
     def natural(self) -> Array:
         """`(κm, κ, inverse_scale + κmmᵀ, ν)`, flattened and concatenated: `[d² + d + 2]`."""

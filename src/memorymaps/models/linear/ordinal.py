@@ -2,7 +2,8 @@
 
     f_ik = θ_k − x_iᵀβ  (k = 1 … J − 1),    P(y_i ≤ k) = F(f_ik),    p_ij = F(f_ij) − F(f_i,j−1)
 
-All outputs share `β`; thresholds are treated as parameters. Source: McCullagh 1980.
+All outputs share `β`; thresholds are treated as parameters. The precision is kept as a triangular factor of rows, so
+that its condition number is not squared. Source: McCullagh 1980.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.covariance_roots import TriangularFactor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
+from memorymaps.core.orthonormal_columns import independent_columns
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.stationarity import relative_change, sample_of
 from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
@@ -106,12 +110,13 @@ class OrdinalFit(NamedTuple):
     """Around the fitted parameters: `W [c + p, c + p]` with `S⁻¹ = WWᵀ`, and how far they are from the optimum.
 
     `distance` is in posterior standard deviations per parameter; `error_change` that by the Newton step which remains
-    (`stationarity.relative_change`).
+    (`stationarity.relative_change`); `rounding` is what rounding changes of leverages, relatively.
     """
 
     root: Array
     distance: float
     error_change: float
+    rounding: float
 
 
 def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
@@ -122,39 +127,41 @@ def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
     numpy.linalg.LinAlgError
         Parameters that the data does not determine.
     """
-    precision, gradient = _derivatives(model, examples)
-    root = _inverse_root(precision)
-    whitened = root.T @ gradient
-    batch = sample_of(examples)
-    x = np.asarray(batch.inputs, dtype=float)
-    change = relative_change(model.likelihood, batch, model.outputs(x), -model.jacobian(x) @ (root @ whitened))
-    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change)
-
-
-def _derivatives(model: OrdinalModel, examples: Examples) -> tuple[Array, Array]:
-    """`S = Σ AᵀΛA [c + p, c + p]`, and the gradient `Σ Aᵀe [c + p]` of the loss."""
     size = len(model.thresholds) + len(model.slopes)
-    precision, gradient = np.zeros((size, size)), np.zeros(size)
+    factor, gradient = TriangularFactor(size), np.zeros(size)
     for batch in examples:
         x = np.asarray(batch.inputs, dtype=float)
         f = model.outputs(x) + (0 if batch.offset is None else np.reshape(batch.offset, (len(x), -1)))
         model.likelihood.check_target(batch.target, f.shape[1])
-        a = model.jacobian(x)
-        precision += np.einsum("nap,nab,nbq->pq", a, model.likelihood.curvature(f, batch.target), a)
-        gradient += np.einsum("nap,na->p", a, model.likelihood.error(f, batch.target))
-    return precision, gradient
+        rows, own = derivatives(model.likelihood, x, f, batch.target)
+        factor.add(rows, np.ones(len(rows)))
+        gradient += own
+    root, rounding = inverse_root(factor.with_penalty(np.zeros(size)))
+    whitened = root.T @ gradient
+    batch = sample_of(examples)
+    x = np.asarray(batch.inputs, dtype=float)
+    change = relative_change(model.likelihood, batch, model.outputs(x), -model.jacobian(x) @ (root @ whitened))
+    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change, rounding)
 
 
-def _inverse_root(precision: Array) -> Array:
-    """`W` with `S⁻¹ = WWᵀ`, by Cholesky's factor of `S` scaled to a diagonal of ones; raises where that is singular.
+def derivatives(likelihood: Ordinal, x: Array, f: Array, y: Array) -> tuple[Array, Array]:
+    """Rows `G_iA_i [n (c + 1), c + p]`, whose Gram matrix is `Σ AᵀΛA`, and the gradient `Σ Aᵀe [c + p]` of the loss."""
+    rows, error = likelihood.curvature_rows(f), likelihood.error(f, y)
+    of_slopes = -rows.sum(axis=2)[..., None] * x[:, None]
+    gradient = np.concatenate([error.sum(axis=0), -error.sum(axis=1) @ x])
+    return np.concatenate([rows, of_slopes], axis=2).reshape(-1, len(gradient)), gradient
 
-    Its pivots are the shares of each parameter's curvature that the ones before it leave: at the rounding of `S` they
-    are none, whether or not rounding lets the factorisation end.
+
+def inverse_root(triangle: Array) -> tuple[Array, float]:
+    """`W = R⁻¹` with `S⁻¹ = WWᵀ` for the triangular `R` with `RᵀR = S`, and what rounding changes of leverages.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        A column of `R` is a combination of others, to rounding.
     """
-    scale = np.sqrt(np.diagonal(precision))
-    if not np.all(scale > 0):
-        raise np.linalg.LinAlgError("a parameter without curvature: expected data that determine each")
-    factor = np.linalg.cholesky(precision / np.outer(scale, scale))
-    if np.min(np.diagonal(factor)) ** 2 <= len(scale) * np.finfo(float).eps:
+    found = independent_columns(triangle)
+    if found.null.size:
         raise np.linalg.LinAlgError("a parameter that the others determine: expected data that determine each")
-    return np.asarray(np.linalg.inv(factor).T / scale[:, None])
+    size = np.linalg.norm(triangle, axis=0)
+    return np.asarray(sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]), found.rounding

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.models.linear.ordinal import OrdinalModel
+from memorymaps.models.linear.ordinal import OrdinalModel, derivatives, inverse_root
 from memorymaps.posteriors.capabilities import RefitOnRequest
 
 _STATIONARY = 1e-8  # scoring decrement, in posterior standard deviations, at which the iteration ends
@@ -75,6 +75,8 @@ class OrdinalRefit(RefitOnRequest):
     def _minimised(self, model: OrdinalModel, kept: Array, steps: int) -> tuple[OrdinalModel, float]:
         for _ in range(steps):
             direction, decrement = self._direction(model, kept)
+            if not np.isfinite(decrement):
+                break
             if decrement <= _STATIONARY:
                 return _updated_model(model, direction), 0.0
             better = self._line_search(model, direction, kept)
@@ -84,13 +86,15 @@ class OrdinalRefit(RefitOnRequest):
         return model, 1.0
 
     def _direction(self, model: OrdinalModel, kept: Array) -> tuple[Array, float]:
-        """`−S⁻¹∇L [c + p]`, and `√(∇LᵀS⁻¹∇L)`."""
-        f, y = self._outputs(model)[kept], np.asarray(self._data.target)[kept]
-        a = model.jacobian(np.asarray(self._data.inputs, dtype=float)[kept])
-        gradient = np.einsum("nap,na->p", a, model.likelihood.error(f, y))
-        precision = np.einsum("nap,nab,nbq->pq", a, model.likelihood.curvature(f, y), a)
-        direction = -np.linalg.solve(precision, gradient)
-        return direction, float(np.sqrt(max(-gradient @ direction, 0.0)))
+        """`−S⁻¹∇L [c + p]`, and `√(∇LᵀS⁻¹∇L)`, infinite where `S` is singular."""
+        x, y = np.asarray(self._data.inputs, dtype=float)[kept], np.asarray(self._data.target)[kept]
+        rows, gradient = derivatives(model.likelihood, x, self._outputs(model)[kept], y)
+        try:
+            root, _ = inverse_root(np.linalg.qr(rows, mode="r"))
+        except np.linalg.LinAlgError:  # the rows that are kept do not determine all parameters
+            return np.full(len(gradient), np.nan), np.inf
+        slope = gradient @ root
+        return -root @ slope, float(np.linalg.norm(slope))
 
     def _loss(self, model: OrdinalModel, kept: Array) -> float:
         if np.any(np.diff(model.thresholds) <= 0):

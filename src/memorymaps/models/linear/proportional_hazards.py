@@ -24,10 +24,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.core.orthonormal_columns import independent_columns
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.design_matrix import Design
@@ -35,7 +37,13 @@ from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, R
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
-_SINGULAR = 1e-12  # eigenvalue of the information, in units of the columns' sizes, that is rounding
+_SINGULAR = 1e-12  # eigenvalue of the information that is rounding, where that about the columns' means is one
+_ROUNDING = 10.0  # errors of leverages in `ε` of the same: 2 measured
+_CONSTANT = 4e-14  # deviation of a column, in units of its size, that is rounding
+_UNDETERMINED = (
+    "the data does not determine all coefficients: columns are constant or combinations of others {where}. Expected "
+    "none: drop constant or collinear columns"
+)
 
 
 @dataclass(frozen=True)
@@ -167,6 +175,7 @@ class CoxPosterior:
     means: Array  # x̄_k [K, p]: risk-weighted covariates in each cell
     root: Array  # L [p, p] with L Lᵀ = inverse partial information
     description: Description
+    rounding: float = 0.0  # of leverages, relatively
     likelihood: Likelihood = CountingProcess()
     refits: Refit | None = None
     coefficient_refit: CoefficientRefit | None = None
@@ -234,21 +243,34 @@ class CoxPosterior:
         return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
 
 
-def _inverse_root(x: Array, means: Array, expected: Array, events: Array) -> Array:
-    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, about the columns' means.
+def _inverse_root(x: Array, hazard: Array, events: Array) -> tuple[Array, float]:
+    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, for the `hazard [n, K]` of `E` and `x̄`.
+
+    In coordinates in which `Σ E_i x_i x_iᵀ` about the columns' means is the identity, so that its condition number is
+    not squared. Then what rounding changes of leverages, relatively.
 
     Raises
     ------
     DataError
-        A column is constant, or a combination of others, to rounding.
+        A column is a combination of others or a constant, to rounding, in all subjects or in each risk set.
     """
-    x, means = x - x.mean(axis=0), means - x.mean(axis=0)
-    size = np.sqrt(np.sum(x**2 * expected[:, None], axis=0))
-    if np.all(size > 0):
-        information = (x.T * expected) @ x - (means.T * events) @ means
-        if np.linalg.eigvalsh(information / np.outer(size, size))[0] > _SINGULAR:
-            return np.linalg.inv(np.linalg.cholesky(information)).T
-    raise DataError("the data does not determine all coefficients: drop constant or collinear columns")
+    expected = hazard.sum(axis=1)
+    largest = np.max(np.abs(x), axis=0)
+    x = x - np.average(x, axis=0, weights=expected)
+    rows = np.sqrt(expected)[:, None] * x
+    size = np.linalg.norm(rows, axis=0)
+    triangle = np.linalg.qr(rows, mode="r")
+    found = independent_columns(triangle)
+    if found.null.size or not np.all(size > _CONSTANT * np.sqrt(expected.sum()) * largest):
+        raise DataError(_UNDETERMINED.format(where="to rounding"))
+    coordinates = sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]
+    means = (hazard.T @ (x @ coordinates)) / events[:, None]
+    information = np.eye(len(size)) - (means.T * events) @ means
+    if np.linalg.eigvalsh(information)[0] <= _SINGULAR:
+        raise DataError(_UNDETERMINED.format(where="among the subjects at risk at each event"))
+    far = np.finfo(float).eps * float(np.max(largest * np.sqrt(expected.sum()) / size))
+    root = coordinates @ np.linalg.inv(np.linalg.cholesky(information)).T
+    return np.asarray(root), max(found.rounding, _ROUNDING * far)
 
 
 def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
@@ -262,12 +284,13 @@ def cox_posterior(beta: Array, inputs: Array, ties: str, description: Descriptio
     s = Subjects.of(inputs)
     cells = TIE_METHODS[ties](s)
     risk = cells.at_risk(s)
-    relative = risk * np.exp(s.x @ beta + s.offset)[:, None]
+    log_risk = s.x @ beta + s.offset
+    shift = 0.5 * float(np.min(log_risk) + np.max(log_risk))  # which the jumps take: no overflow far from zero
+    relative = risk * np.exp(log_risk - shift)[:, None]
     total = relative.sum(axis=0)
     hazard = relative * (cells.events / total)
     means = (hazard.T @ s.x) / cells.events[:, None]
     expected = hazard.sum(axis=1)
-    root = _inverse_root(s.x, means, expected, cells.events)
-    return CoxPosterior(beta, cells, np.log(cells.events / total), means, root, description), s.x.T @ (
-        expected - s.event
-    )
+    root, rounding = _inverse_root(s.x, hazard, cells.events)
+    fitted = CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description, rounding)
+    return fitted, s.x.T @ (expected - s.event)

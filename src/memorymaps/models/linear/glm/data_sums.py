@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
-from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature
+from memorymaps.core.covariance_roots import CoupledCurvature, IndependentCurvature, TriangularFactor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import ExponentialFamily
 from memorymaps.core.likelihoods.observed_information import ObservedInformation
+from memorymaps.core.orthonormal_columns import OrthonormalColumns, nearly_collinear
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.glm.model import LinearModel, linear_outputs, linear_predictor
 from memorymaps.posteriors.origin import check_targets
 
+_SAMPLE = 1024  # rows by which it is told whether columns are nearly collinear
 _RAN_AWAY = 1e8  # loss of an example beyond that of other coefficients, from which curvatures may overflow
 
 
@@ -59,9 +61,36 @@ def sum_over_data(
     """
     p, c = model.coefficients.shape
     independent = isinstance(unit, (ExponentialFamily, ObservedInformation))
-    kind = IndependentCurvature if independent else CoupledCurvature
+    kind = IndependentCurvature if independent else _coupled_curvature(model, examples)
     empty = functools.partial(_no_sums, kind, p, c)
     return examples.fold(empty, functools.partial(_add_batch, model, unit, compared), DataSums.merged)
+
+
+def _coupled_curvature(model: LinearModel, examples: Examples) -> Callable[[int, int], CoupledCurvature]:
+    """In orthonormal columns, by one more pass, where those of a sample are nearly collinear for their penalty."""
+    free = np.any(model.free, axis=1)
+    batch = examples.sample(_SAMPLE)
+    x, share = model.design(batch.inputs), len(batch) / len(examples)
+    penalty = np.min(model.penalty(float(len(examples))), axis=1, where=model.free, initial=np.inf)
+    ridge = np.diag(np.sqrt(np.where(free, share * penalty, 0.0)))
+    if not nearly_collinear(np.concatenate([x, ridge])[:, free]):
+        return CoupledCurvature
+    if model.shrinkable is not None or not np.all(model.free == np.any(model.free, axis=0)):  # others for each output
+        return functools.partial(CoupledCurvature, nearly_collinear=True)
+    start, add = functools.partial(TriangularFactor, x.shape[1]), functools.partial(_add_rows, model)
+    factor = examples.fold(start, add, _merged_factors)
+    columns = OrthonormalColumns.of(factor.with_penalty(np.zeros(x.shape[1])), penalty > 0)
+    return functools.partial(CoupledCurvature, columns=columns)
+
+
+def _add_rows(model: LinearModel, factor: TriangularFactor, batch: Batch) -> None:
+    x = model.design(batch.inputs)
+    factor.add(x, np.sqrt(np.ones(len(x)) if batch.weight is None else np.asarray(batch.weight, dtype=float)))
+
+
+def _merged_factors(factor: TriangularFactor, other: TriangularFactor) -> TriangularFactor:
+    factor.merge(other)
+    return factor
 
 
 def _no_sums(kind: Callable[[int, int], IndependentCurvature | CoupledCurvature], p: int, c: int) -> DataSums:

@@ -1,7 +1,8 @@
 """Models with a linear predictor `f = Bᵀx + offset`: exact or Laplace posterior from one pass over the data.
 
 `S = Σ_i w_i Λ_i ⊗ x_i x_iᵀ + diag(δ)` is accumulated as a triangular QR factor if outputs are independent, which does
-not square the condition number, and as a Gram matrix for softmax. For the Gaussian likelihood this is the exact
+not square the condition number, and as a Gram matrix for softmax, of orthonormal columns where those of the data are
+nearly collinear. For the Gaussian likelihood this is the exact
 posterior, for the others Laplace's approximation at the fitted parameters.
 """
 

@@ -13,6 +13,7 @@ from memorymaps.core.likelihoods.links import BinaryLink, Logit, Probit
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.glm.rounding import with_rounding
 from memorymaps.models.linear.ordinal import OrdinalModel, OrdinalPosterior, ordinal_fit
 from memorymaps.models.linear.ordinal_refit import OrdinalRefit
 from memorymaps.models.linear.statsmodels.formula import design_of
@@ -50,8 +51,9 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         around = ordinal_fit(fitted, examples)
     except np.linalg.LinAlgError as error:
         raise DataError(
-            "the data does not determine all thresholds and slopes: drop collinear columns, or those that separate the "
-            "classes, whose slopes have run away"
+            "the data does not determine all thresholds and slopes: columns are combinations of others, to rounding, "
+            "or separate the classes. Expected none: drop collinear columns, or those that separate the classes, whose "
+            "slopes have run away"
         ) from error
     names = tuple(map(str, model.exog_names))
     description = Description(
@@ -68,6 +70,7 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         distance=around.distance,
         error_change=around.error_change,
     )
+    description = with_rounding(description, around.rounding)
     load = functools.partial(examples.take, np.arange(len(examples)))
     design = design_of(model, names[: model.k_vars])
     return OrdinalPosterior(fitted, fitted.likelihood, description, around.root, design, OrdinalRefit(fitted, load))

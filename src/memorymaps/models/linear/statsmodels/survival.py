@@ -12,6 +12,7 @@ from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.models.linear.glm.rounding import with_rounding
 from memorymaps.models.linear.proportional_hazards import CoxPosterior, Subjects, cox_posterior
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
@@ -61,7 +62,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     )
     fitted, gradient = cox_posterior(beta, inputs, model.ties, description)
     distance = float(np.linalg.norm(fitted.root.T @ gradient) / np.sqrt(p))
-    description = dataclasses.replace(description, distance=distance)
+    description = with_rounding(dataclasses.replace(description, distance=distance), fitted.rounding)
     fitted = dataclasses.replace(fitted, description=description)
     refits = PHRegRefit(fitted, inputs, model.ties)
     return dataclasses.replace(fitted, refits=refits, coefficient_refit=refits.refit_with_coefficients)
