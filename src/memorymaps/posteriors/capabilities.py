@@ -211,7 +211,9 @@ class Capabilities:
     gradient_norm : `(inputs, e [n, c]) → ‖Jᵀe‖₂ [n]`, norms of each example's gradient of the parameters.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
-        estimate of `S` that must not contain the example's own rows).
+        estimate of `S` that must not contain the example's own rows), or are known more accurately.
+    removal_system : `rows → I − Λ_M V_MM [m, c, m, c]` of training rows, where it is known more accurately than from
+        `covariance_root`.
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
     parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
@@ -247,6 +249,7 @@ class Capabilities:
     gradient_norm: Callable[[Any, Array], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
+    removal_system: Callable[[Array], Array] | None = None
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None

@@ -70,6 +70,34 @@ class GroupSystem:
         return xp.where(sign > 0, 0.5 * (logarithm - u @ matrix @ u), xp.nan)
 
 
+@dataclass(frozen=True)
+class MemberSystem:
+    """The same removal by a system of the members' outputs that is known without cancellation: `S = I − ΛV [mc, mc]`.
+
+    `error [m, c]`, `root` `Z [m, c, r]`. `(I − ZᵀΛZ)⁻¹Zᵀe = ZᵀS⁻¹e`, and both systems have one determinant.
+    """
+
+    matrix: Array
+    error: Array
+    root: Array
+
+    def coordinates(self) -> Array:
+        """`u = Zᵀ S⁻¹ e [r]`, with `Δf = z u` for any example."""
+        xp, (z, error) = array_namespace(self.error), self._flat()
+        return z.T @ xp.linalg.solve(self.matrix, error[:, None])[:, 0]
+
+    def log_integral(self, u: Array) -> Array:
+        """`½ log det S − ½ eᵀZu`; NaN where `S` has no positive determinant. See `GroupSystem.log_integral`."""
+        xp, (z, error) = array_namespace(self.error), self._flat()
+        sign, logarithm = xp.linalg.slogdet(self.matrix)
+        return xp.where(sign > 0, 0.5 * (logarithm - error @ (z @ u)), xp.nan)
+
+    def _flat(self) -> tuple[Array, Array]:
+        """`Z [mc, r]` and `e [mc]`."""
+        xp = array_namespace(self.error)
+        return xp.reshape(self.root, (-1, self.root.shape[-1])), xp.reshape(self.error, (-1,))
+
+
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:
     """The same removal in whitened coordinates: `u = (I − ZᵀΛZ)⁻¹ (Zᵀe + g) [r]`, see `GroupSystem`."""
     return GroupSystem.of(pieces).coordinates(gradient)

@@ -11,7 +11,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.deviation import AT_BOUND
-from memorymaps.core.perturbation.group_removal import GroupSystem
+from memorymaps.core.perturbation.group_removal import GroupSystem, MemberSystem
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import capabilities_of
 from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups, removal_capabilities
@@ -62,9 +62,8 @@ def _with_coordinates(
     origin: Origin, root: Callable[[Any], Array], members: list[Array], u: Array | None, warning: tuple[str, ...] | None
 ) -> GroupChanges:
     """Changes `Z u` with `u [g, r]` of refits, or, for None, of one step."""
-    systems = (_group_system(origin, root, rows) for rows in members)
     known = [None] * len(members) if u is None else list(u)
-    found = [_solved(origin, rows, each, system) for rows, each, system in zip(members, known, systems, strict=True)]
+    found = [_solved(origin, root, rows, each) for rows, each in zip(members, known, strict=True)]
     coordinates = np.stack([each for each, _ in found])
     deviation = functools.partial(_linear_deviation, root, coordinates.T)
     has_score = origin.posterior.description.approximation in _OWN_CURVATURE
@@ -79,19 +78,35 @@ def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Arra
 
     NaN where the other examples do not determine the parameters.
     """
-    return _solved(origin, rows, None, _group_system(origin, root, rows))[0]
+    return _solved(origin, root, rows, None)[0]
 
 
 def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch: Batch) -> Array:
     return np.tensordot(root(batch.inputs), u, axes=(-1, 0))
 
 
-def _solved(origin: Origin, rows: Array, u: Array | None, system: GroupSystem) -> tuple[Array, float]:
+def _solved(
+    origin: Origin, root: Callable[[Any], Array], rows: Array, u: Array | None
+) -> tuple[Array, float]:
     """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
+    stated = capabilities_of(origin.posterior).removal_system
+    if u is None and stated is not None:
+        return _solved_as_stated(origin, root, np.sort(rows), stated)
+    system = _group_system(origin, root, rows)
     if not _is_positive_definite(system.matrix):
         return (np.full(len(system.gradient), np.nan) if u is None else u), np.nan
     found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u
     return found, float(system.log_integral(found))
+
+
+def _solved_as_stated(
+    origin: Origin, root: Callable[[Any], Array], rows: Array, stated: Callable[[Array], Array]
+) -> tuple[Array, float]:
+    """`u [r]` and the log integral by the posterior's own system of the members."""
+    error, z, _ = _member_terms(origin, root, origin.examples.take(rows))
+    system = MemberSystem(stated(rows).reshape(error.size, error.size), error, z)
+    u = system.coordinates()
+    return u, float(system.log_integral(u))
 
 
 def _is_positive_definite(matrix: Array) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.group_removal import group_coordinates
+from memorymaps.core.perturbation.group_removal import MemberSystem
 from memorymaps.data.examples import Examples
 from memorymaps.posteriors.capabilities import RefitOnRequest
 from memorymaps.posteriors.origin import Origin
@@ -20,7 +20,7 @@ _CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at whic
 
 @dataclass(frozen=True)
 class GaussianRefit(RefitOnRequest):
-    """Refits of a model with Gaussian noise, `Δf = Z(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`; `posteriors.capabilities.Refit`."""
+    """Refits of a model with Gaussian noise, `Δf = Z Z_Mᵀ(I − Λ_M V_MM)⁻¹e_M`; `posteriors.capabilities.Refit`."""
 
     posterior: Any
     examples: Examples
@@ -32,8 +32,9 @@ class GaussianRefit(RefitOnRequest):
         if not len(removed):
             return f, 0.0
         batch = self.examples.take(removed)
-        stats: Any = Origin(self.posterior, self.examples).batch_statistics(batch)
-        u = group_coordinates([(stats.error, root(batch.inputs), stats.curvature)])
+        error = Origin(self.posterior, self.examples).batch_statistics(batch).error
+        matrix = self.posterior.removal_system(removed).reshape(error.size, error.size)
+        u = MemberSystem(matrix, error, root(batch.inputs)).coordinates()
         return f + root(inputs) @ u, 0.0
 
 
