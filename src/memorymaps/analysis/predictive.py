@@ -96,9 +96,7 @@ def _loo_covariances(m: MemoryMap) -> Array:
     if m.origin is None:
         raise ValueError("several outputs need the posterior, and a map read from disk has none: use the map in memory")
     batches: Any = (m.origin.batch_statistics(batch) for batch in m.origin.examples)
-    return np.concatenate(
-        [_noise_covariance(stats) + stats.cavity_variance for stats in batches]
-    )[m["row"]]
+    return np.concatenate([_noise_covariance(stats) + stats.cavity_variance for stats in batches])[m["row"]]
 
 
 def _noise_covariance(stats: Any) -> Array:

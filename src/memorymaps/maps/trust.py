@@ -92,6 +92,7 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
 }  # fmt: skip
 _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
+_VISIBLE_ERROR = 0.005  # relative error from which a figure is not exact: shown as 1 %
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
@@ -183,9 +184,12 @@ def trust_of(m: ExampleTable) -> Trust:
 
 
 def _error_of(figure: str, d: Description) -> float | None:
-    """The relative error that the posterior states of a figure; that of leverages where it states no other."""
+    """The relative error that the posterior states of a figure; that of leverages where it states no other.
+
+    Of groups only where their removal is exact but for rounding: errors of approximations are of single examples.
+    """
     if figure == "groups":
-        return None
+        return d.relative_error if d.approximation == Approximation.EXACT else None
     place = {"sensitivity": 0, "ranks": 0, "loo_loss": 1}.get(figure)
     return d.relative_error if place is None or d.size_errors is None else d.size_errors[place]
 
@@ -253,6 +257,9 @@ def _long_step(m: ExampleTable) -> Iterator[_Finding]:
 def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
     errors = {figure: _error_of(figure, m.provenance.description) for figure in FIGURES}
     large = tuple(name for name, error in errors.items() if error is not None and not error < _LARGE_ERROR)
+    visible = tuple(name for name, error in errors.items() if error is not None and not error < _VISIBLE_ERROR)
+    if visible:
+        yield visible, Level.ESTIMATED, "with the error that is stated"
     sizes = tuple(name for name in large if name != "ranks")
     if sizes:
         yield sizes, Level.RANKS, "with an error this large"

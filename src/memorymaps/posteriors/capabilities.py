@@ -138,10 +138,28 @@ class CrossCovariance:
     ----------
     at : `inputs* → (inputs → V [n, c, k, c])` for `k` other inputs.
     numbers : numbers that are held for each of these inputs.
+    of_training : `inputs* → (batch → V [n, c, k, c])` of training examples, where it is known more accurately.
     """
 
     at: Callable[[Any], Callable[[Any], Array]]
     numbers: int
+    of_training: Callable[[Any], Callable[[Batch], Array]] | None = None
+
+    def of_batch(self, queries: Any) -> Callable[[Batch], Array]:
+        """Function from batches of training examples to their covariances with the outputs of the queries."""
+        if self.of_training is not None:
+            return self.of_training(queries)
+        at = self.at(queries)
+        return lambda batch: at(batch.inputs)
+
+    def on_inputs(self, transform: Transform) -> CrossCovariance:
+        """Of a wrapper that applies `transform` to inputs first."""
+        own = self.of_training
+        return dataclasses.replace(
+            self,
+            at=lambda queries: _before(self.at(transform(queries)), transform),
+            of_training=_optional(own, lambda of: lambda queries: _on_batches(of(transform(queries)), transform)),
+        )
 
 
 @dataclass(frozen=True)
@@ -263,10 +281,7 @@ class Capabilities:
         return dataclasses.replace(
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
-            cross_covariance=_optional(
-                self.cross_covariance,
-                lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
-            ),
+            cross_covariance=_optional(self.cross_covariance, lambda own: own.on_inputs(transform)),
             example_refits=_optional(
                 self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
@@ -305,6 +320,10 @@ def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _before(function: Callable[[Any], Any], transform: Transform) -> Callable[[Any], Any]:
     return lambda x: function(transform(x))
+
+
+def _on_batches(function: Callable[[Batch], Any], transform: Transform) -> Callable[[Batch], Any]:
+    return lambda batch: function(_transformed(batch, transform))
 
 
 def _transformed(batch: Batch, transform: Transform) -> Batch:

@@ -48,7 +48,7 @@ def _first_order(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
 
 
 def _cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
-    """No warnings of posteriors that state the cavity variance: it is not the difference `I − ΛV` that warnings are of."""
+    """Without warnings where the posterior states the cavity variance: these are of the difference `I − ΛV`."""
     if stats.stated_cavity_variance is not None:
         return stats.cavity(), array_namespace(stats.f).zeros(len(stats.f), dtype=int)
     return stats.cavity(), _bound_warnings(stats)

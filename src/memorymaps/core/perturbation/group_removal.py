@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from array_api_compat import array_namespace, device
 
@@ -72,30 +73,30 @@ class GroupSystem:
 
 @dataclass(frozen=True)
 class MemberSystem:
-    """The same removal by a system of the members' outputs that is known without cancellation: `S = I − ΛV [mc, mc]`.
+    """The same removal by a system of the members' outputs that is known without cancellation: `I − Λ_M V_MM`.
 
-    `error [m, c]`, `root` `Z [m, c, r]`. `(I − ZᵀΛZ)⁻¹Zᵀe = ZᵀS⁻¹e`, and both systems have one determinant.
+    `matrix [m, c, m, c]`, `error [m, c]`. `Δf = V_{·M} x` for any output, with `x` of `removal_error`.
     """
 
     matrix: Array
     error: Array
-    root: Array
 
-    def coordinates(self) -> Array:
-        """`u = Zᵀ S⁻¹ e [r]`, with `Δf = z u` for any example."""
-        xp, (z, error) = array_namespace(self.error), self._flat()
-        return z.T @ xp.linalg.solve(self.matrix, error[:, None])[:, 0]
+    @property
+    def _square(self) -> Array:
+        size = self.error.shape[0] * self.error.shape[1]
+        return array_namespace(self.error).reshape(self.matrix, (size, size))
 
-    def log_integral(self, u: Array) -> Array:
-        """`½ log det S − ½ eᵀZu`; NaN where `S` has no positive determinant. See `GroupSystem.log_integral`."""
-        xp, (z, error) = array_namespace(self.error), self._flat()
-        sign, logarithm = xp.linalg.slogdet(self.matrix)
-        return xp.where(sign > 0, 0.5 * (logarithm - error @ (z @ u)), xp.nan)
-
-    def _flat(self) -> tuple[Array, Array]:
-        """`Z [mc, r]` and `e [mc]`."""
+    @cached_property
+    def removal_error(self) -> Array:
+        """`x = (I − Λ_M V_MM)⁻¹ e_M [m, c]`."""
         xp = array_namespace(self.error)
-        return xp.reshape(self.root, (-1, self.root.shape[-1])), xp.reshape(self.error, (-1,))
+        return xp.reshape(xp.linalg.solve(self._square, xp.reshape(self.error, (-1, 1))), self.error.shape)
+
+    def log_integral(self, deviation: Array) -> Array:
+        """`½ log det(I − Λ_M V_MM) − ½ e_Mᵀ Δf_M`, of the members' deviations `[m, c]`: see `GroupSystem`."""
+        xp = array_namespace(self.error)
+        sign, logarithm = xp.linalg.slogdet(self._square)
+        return xp.where(sign > 0, 0.5 * (logarithm - xp.sum(self.error * deviation)), xp.nan)
 
 
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:

@@ -73,7 +73,7 @@ class FullVariance(BatchStatistics):
 
     @cached_property
     def cavity_variance(self) -> Array:
-        """`V (I − ΛV)⁻¹ [n, c, c]`, the variance of `f_i` without example `i`; NaN at the bound, unless it is stated."""
+        """`V (I − ΛV)⁻¹ [n, c, c]`, the variance of `f_i` without example `i`; NaN at the bound unless stated."""
         if self.stated_cavity_variance is not None:
             return self.stated_cavity_variance
         return inflated_variance(self.variance, *self.spectrum)

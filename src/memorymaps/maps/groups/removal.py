@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import GroupSystem, MemberSystem
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.capabilities import CrossCovariance, capabilities_of
 from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups, removal_capabilities
 from memorymaps.posteriors.origin import Origin
 
@@ -53,6 +54,9 @@ def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
             lambda start, b: refits.deviation[start : start + len(b)], warning=refits.warning,
             coefficients=refits.coefficients,
         )  # fmt: skip
+    stated = stated_removals(origin, members)
+    if stated is not None:
+        return _as_stated(origin, stated)
     if root is not None:
         return _with_coordinates(origin, root, members, None, None)
     return GroupChanges(_by_iteration(origin, members))
@@ -66,11 +70,63 @@ def _with_coordinates(
     found = [_solved(origin, root, rows, each) for rows, each in zip(members, known, strict=True)]
     coordinates = np.stack([each for each, _ in found])
     deviation = functools.partial(_linear_deviation, root, coordinates.T)
-    has_score = origin.posterior.description.approximation in _OWN_CURVATURE
-    has_score = (
-        has_score and origin.posterior.likelihood.is_density and capabilities_of(origin.posterior).penalty is None
+    return GroupChanges(deviation, coordinates, _scores(origin, [each for _, each in found]), warning)
+
+
+def _scores(origin: Origin, log_integrals: list[float]) -> Array | None:
+    """The log integrals `[g]` of models whose joint log scores they are."""
+    exact = origin.posterior.description.approximation in _OWN_CURVATURE
+    known = exact and origin.posterior.likelihood.is_density and capabilities_of(origin.posterior).penalty is None
+    return np.asarray(log_integrals) if known else None
+
+
+@dataclass(frozen=True)
+class StatedRemoval:
+    """The removal of a group of training examples by the system and the covariances that the posterior states.
+
+    `members`: their batch; `system`: of their outputs; `covariances`: with any training examples or queries.
+    """
+
+    members: Batch
+    system: MemberSystem
+    covariances: CrossCovariance
+
+    @cached_property
+    def _with_members(self) -> Callable[[Batch], Array]:
+        return self.covariances.of_batch(self.members.inputs)
+
+    def deviation(self, batch: Batch) -> Array:
+        """`Δf [n, c]` of training examples."""
+        return np.einsum("ncmd,md->nc", self._with_members(batch), self.system.removal_error)
+
+    def deviation_at(self, queries: Any) -> Array:
+        """`Δf_* [k, c]` at any inputs."""
+        return np.einsum("mckd,mc->kd", self.covariances.of_batch(queries)(self.members), self.system.removal_error)
+
+    @property
+    def log_integral(self) -> float:
+        """What the joint log score adds to the members' log-likelihood."""
+        return float(self.system.log_integral(self.deviation(self.members)))
+
+
+def stated_removals(origin: Origin, members: list[Array]) -> list[StatedRemoval] | None:
+    """The removals of groups of training rows, one linear step each; None where the posterior states no systems."""
+    able = capabilities_of(origin.posterior)
+    if able.removal_system is None or able.cross_covariance is None:
+        return None
+    found = []
+    for rows in map(np.sort, members):
+        batch = origin.examples.take(rows)
+        system = MemberSystem(able.removal_system(rows), origin.batch_statistics(batch).error)
+        found.append(StatedRemoval(batch, system, able.cross_covariance))
+    return found
+
+
+def _as_stated(origin: Origin, removals: list[StatedRemoval]) -> GroupChanges:
+    return GroupChanges(
+        lambda _, batch: np.stack([each.deviation(batch) for each in removals], axis=-1),
+        log_integral=_scores(origin, [each.log_integral for each in removals]),
     )
-    return GroupChanges(deviation, coordinates, np.asarray([each for _, each in found]) if has_score else None, warning)
 
 
 def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
@@ -85,28 +141,13 @@ def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch:
     return np.tensordot(root(batch.inputs), u, axes=(-1, 0))
 
 
-def _solved(
-    origin: Origin, root: Callable[[Any], Array], rows: Array, u: Array | None
-) -> tuple[Array, float]:
+def _solved(origin: Origin, root: Callable[[Any], Array], rows: Array, u: Array | None) -> tuple[Array, float]:
     """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
-    stated = capabilities_of(origin.posterior).removal_system
-    if u is None and stated is not None:
-        return _solved_as_stated(origin, root, np.sort(rows), stated)
     system = _group_system(origin, root, rows)
     if not _is_positive_definite(system.matrix):
         return (np.full(len(system.gradient), np.nan) if u is None else u), np.nan
     found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u
     return found, float(system.log_integral(found))
-
-
-def _solved_as_stated(
-    origin: Origin, root: Callable[[Any], Array], rows: Array, stated: Callable[[Array], Array]
-) -> tuple[Array, float]:
-    """`u [r]` and the log integral by the posterior's own system of the members."""
-    error, z, _ = _member_terms(origin, root, origin.examples.take(rows))
-    system = MemberSystem(stated(rows).reshape(error.size, error.size), error, z)
-    u = system.coordinates()
-    return u, float(system.log_integral(u))
 
 
 def _is_positive_definite(matrix: Array) -> bool:

@@ -71,7 +71,7 @@ class GramConditional:
         except np.linalg.LinAlgError as error:
             raise DataError(
                 "the kernel is not positive semi-definite on the training data: fit with one that is, such as "
-                "kernel='rbf'"
+                "kernel='rbf', or with a larger alpha where only rounding makes it so"
             ) from error
         whitened_ones = solve_triangular(cholesky_factor, sqrt_curvature, lower=True) if intercept else None
         return cls(rows, sqrt_curvature, cholesky_factor, whitened_ones)
@@ -126,9 +126,9 @@ class GramConditional:
 
     def removal_system(self, members: Array) -> Array:
         """`I − ΛV [k, k]` of the training examples `members [k]`, without cancellation; rows without `Λ`: `I`."""
-        place = np.searchsorted(self.rows, members)
         known = np.flatnonzero(np.isin(members, self.rows))
-        chosen, root = place[known], self.sqrt_curvature[place[known]]
+        chosen: Array = np.searchsorted(self.rows, members[known])
+        root = self.sqrt_curvature[chosen]
         part = self.inverse_root[:, chosen]
         system = np.eye(len(members))
         system[np.ix_(known, known)] = root[:, None] * (part.T @ part) / root
@@ -180,14 +180,7 @@ class KernelOutput:
         return self.scale * self.conditional.variance(*prior)
 
     def covariance(self, prior: Array, crosses: tuple[Array, Array]) -> Array:
-        """`V(x, x') [n, k]` from `k(x, x') [n, k]` and the two `k(·, X)`.
-
-        A product of roots, exact if `x` or `x'` is a training example, for models that state their errors: their noise
-        may be so small that `V ≪ k`, and the difference nothing but rounding.
-        """
-        if self.error is not None:
-            left, right = (np.asarray(cross @ self._coordinates) for cross in crosses)
-            return self.scale * left @ right.T
+        """`V(x, x') [n, k]` from `k(x, x') [n, k]` and the two `k(·, X)`."""
         (left, of_left), (right, of_right) = (self.conditional.coordinates(cross) for cross in crosses)
         return np.asarray(self.scale * (prior - left.T @ right + np.outer(of_left, of_right)))
 
@@ -208,6 +201,19 @@ class KernelOutput:
     def effective_parameters(self) -> float:
         """`Σ Λ_i V_i`, the effective number of parameters."""
         return float(self.curvature @ self.training_variance)
+
+    def training_covariance(self, cross: Array) -> Callable[[Array], Array]:
+        """Function from training rows to `V(x_i, x) [n, k]`, of `k(x, X) [k, N]`.
+
+        `Λ⁻¹A k(X, x)`, which is no difference from `k`; the difference for rows without curvature.
+        """
+        conditional = self.conditional
+        found, whitened = self.scale * cross.T, conditional.coordinates(cross)[0]
+        others = np.setdiff1d(np.arange(len(found)), conditional.rows)
+        found[others] -= self.scale * conditional.coordinates(self.gram[others])[0].T @ whitened
+        solved = solve_triangular(conditional.cholesky_factor, whitened, lower=True, trans="T")
+        found[conditional.rows] = self.scale * solved / conditional.sqrt_curvature[:, None]
+        return lambda rows: found[rows]
 
     @property
     def residual_df(self) -> float:
@@ -275,8 +281,8 @@ class GramPosterior:
     """`q(f)` of a kernel model with independent outputs.
 
     `outputs`: inputs → `f [n, c]` of the fitted model. Group removal is exact for Gaussian likelihoods. `fitted`: the
-    gradients of the losses from the dual coefficients, of models that state them: their training examples' `1 − h`, left
-    out alone or together, is then computed without cancellation, however small the noise.
+    gradients of the losses from the dual coefficients, of models that state them: their training examples' `1 − h`,
+    left out alone or together, is then computed without cancellation, however small the noise.
     """
 
     likelihood: Likelihood
@@ -298,7 +304,8 @@ class GramPosterior:
         if self.fitted is None:
             return found
         return dataclasses.replace(
-            found, subgradient=self.fitted, training_marginals=self.training_marginals,
+            found, cross_covariance=CrossCovariance(self.cross_covariance, numbers, self.training_covariance),
+            subgradient=self.fitted, training_marginals=self.training_marginals,
             removal_system=self.removal_system,
         )  # fmt: skip
 
@@ -346,6 +353,19 @@ class GramPosterior:
                     priors[key] = part.kernel(inputs, queries), part.kernel(inputs, x), part.kernel(queries, x)
                 columns.append(part.covariance(priors[key][0], priors[key][1:]))
             return np.asarray(diagonal_matrix(np.stack(columns, axis=2)).transpose(0, 2, 1, 3))
+
+        return covariance
+
+    def training_covariance(self, queries: Any) -> Callable[[Batch], Array]:
+        """As `cross_covariance`, of training examples, which are told by their ids."""
+        assert self.fitted is not None
+        fitted, found = self.fitted, []
+        for part in self.kernel_outputs:
+            found.append(part.training_covariance(part.kernel(queries, part.training_inputs)))
+
+        def covariance(batch: Batch) -> Array:
+            columns = np.stack([of(np.asarray(fitted.rows(batch.ids))) for of in found], axis=2)
+            return np.asarray(diagonal_matrix(columns).transpose(0, 2, 1, 3))
 
         return covariance
 

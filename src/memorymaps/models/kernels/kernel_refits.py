@@ -20,22 +20,21 @@ _CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at whic
 
 @dataclass(frozen=True)
 class GaussianRefit(RefitOnRequest):
-    """Refits of a model with Gaussian noise, `Δf = Z Z_Mᵀ(I − Λ_M V_MM)⁻¹e_M`; `posteriors.capabilities.Refit`."""
+    """Refits of a model with Gaussian noise, `Δf = V_{·M}(I − Λ_M V_MM)⁻¹e_M`; `posteriors.capabilities.Refit`."""
 
     posterior: Any
     examples: Examples
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`."""
-        inputs, root = self.examples.take(wanted).inputs, self.posterior.covariance_root
-        f = self.posterior.marginals(inputs).f
+        at = self.examples.take(wanted)
+        f = self.posterior.marginals(at.inputs).f
         if not len(removed):
             return f, 0.0
         batch = self.examples.take(removed)
         error = Origin(self.posterior, self.examples).batch_statistics(batch).error
-        matrix = self.posterior.removal_system(removed).reshape(error.size, error.size)
-        u = MemberSystem(matrix, error, root(batch.inputs)).coordinates()
-        return f + root(inputs) @ u, 0.0
+        change = MemberSystem(self.posterior.removal_system(removed), error).removal_error
+        return f + np.einsum("ncmd,md->nc", self.posterior.training_covariance(batch.inputs)(at), change), 0.0
 
 
 @dataclass(frozen=True)
