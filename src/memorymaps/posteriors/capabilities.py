@@ -163,6 +163,22 @@ class CrossCovariance:
 
 
 @dataclass(frozen=True)
+class GroupRemoval:
+    """The removal of `m` of all `N` training examples together, as the posterior computes it.
+
+    Attributes
+    ----------
+    deviation : `Δf [N, c]` of all training examples.
+    error : `(I − Λ_M V_MM)⁻¹ e_M [m, c]`, with which covariances with the members give `Δf` of any other output.
+    log_integral : what the joint log score adds to the members' log-likelihood, see `GroupSystem.log_integral`.
+    """
+
+    deviation: Array
+    error: Array
+    log_integral: float
+
+
+@dataclass(frozen=True)
 class ExampleRefits:
     """Refits without single training examples, of which a prediction at any input is asked.
 
@@ -230,7 +246,7 @@ class Capabilities:
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
         estimate of `S` that must not contain the example's own rows), or are known more accurately.
-    removal_system : `rows → I − Λ_M V_MM [m, c, m, c]` of training rows, where it is known more accurately than from
+    group_removal : `rows → GroupRemoval` of training rows in one step, where it is known more accurately than from
         `covariance_root`.
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
@@ -267,7 +283,7 @@ class Capabilities:
     gradient_norm: Callable[[Any, Array], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
-    removal_system: Callable[[Array], Array] | None = None
+    group_removal: Callable[[Array], GroupRemoval] | None = None
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None

@@ -188,8 +188,10 @@ def _by_steps_and_refits(
 def _by_steps(origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any) -> Array:
     """Deviations `[k, g, c]` by one linear step without each group."""
     stated = stated_removals(origin, list(groups))
-    if stated is not None:
-        return np.stack([each.deviation_at(queries) for each in stated], axis=1)
+    if stated is not None and able.cross_covariance is not None:
+        covariance = able.cross_covariance.of_batch(queries)
+        pairs = zip(stated, (covariance(origin.examples.take(np.sort(rows))) for rows in groups), strict=True)
+        return np.stack([np.einsum("mckd,mc->kd", each, found.error) for found, each in pairs], axis=1)
     root = able.covariance_root
     assert root is not None
     u = np.stack([removal_coordinates(origin, root, rows) for rows in groups])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 from array_api_compat import array_namespace, device
 
@@ -69,34 +68,6 @@ class GroupSystem:
         xp, matrix = array_namespace(self.gram), self.matrix
         sign, logarithm = xp.linalg.slogdet(matrix)
         return xp.where(sign > 0, 0.5 * (logarithm - u @ matrix @ u), xp.nan)
-
-
-@dataclass(frozen=True)
-class MemberSystem:
-    """The same removal by a system of the members' outputs that is known without cancellation: `I − Λ_M V_MM`.
-
-    `matrix [m, c, m, c]`, `error [m, c]`. `Δf = V_{·M} x` for any output, with `x` of `removal_error`.
-    """
-
-    matrix: Array
-    error: Array
-
-    @property
-    def _square(self) -> Array:
-        size = self.error.shape[0] * self.error.shape[1]
-        return array_namespace(self.error).reshape(self.matrix, (size, size))
-
-    @cached_property
-    def removal_error(self) -> Array:
-        """`x = (I − Λ_M V_MM)⁻¹ e_M [m, c]`."""
-        xp = array_namespace(self.error)
-        return xp.reshape(xp.linalg.solve(self._square, xp.reshape(self.error, (-1, 1))), self.error.shape)
-
-    def log_integral(self, deviation: Array) -> Array:
-        """`½ log det(I − Λ_M V_MM) − ½ e_Mᵀ Δf_M`, of the members' deviations `[m, c]`: see `GroupSystem`."""
-        xp = array_namespace(self.error)
-        sign, logarithm = xp.linalg.slogdet(self._square)
-        return xp.where(sign > 0, 0.5 * (logarithm - xp.sum(self.error * deviation)), xp.nan)
 
 
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:

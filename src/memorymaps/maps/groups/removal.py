@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.deviation import AT_BOUND
-from memorymaps.core.perturbation.group_removal import GroupSystem, MemberSystem
+from memorymaps.core.perturbation.group_removal import GroupSystem
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import CrossCovariance, capabilities_of
+from memorymaps.posteriors.capabilities import GroupRemoval, capabilities_of
 from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups, removal_capabilities
 from memorymaps.posteriors.origin import Origin
 
@@ -56,7 +55,9 @@ def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
         )  # fmt: skip
     stated = stated_removals(origin, members)
     if stated is not None:
-        return _as_stated(origin, stated)
+        deviation = np.stack([each.deviation for each in stated], axis=-1)
+        scores = _scores(origin, [each.log_integral for each in stated])
+        return GroupChanges(lambda start, b: deviation[start : start + len(b)], log_integral=scores)
     if root is not None:
         return _with_coordinates(origin, root, members, None, None)
     return GroupChanges(_by_iteration(origin, members))
@@ -80,53 +81,10 @@ def _scores(origin: Origin, log_integrals: list[float]) -> Array | None:
     return np.asarray(log_integrals) if known else None
 
 
-@dataclass(frozen=True)
-class StatedRemoval:
-    """The removal of a group of training examples by the system and the covariances that the posterior states.
-
-    `members`: their batch; `system`: of their outputs; `covariances`: with any training examples or queries.
-    """
-
-    members: Batch
-    system: MemberSystem
-    covariances: CrossCovariance
-
-    @cached_property
-    def _with_members(self) -> Callable[[Batch], Array]:
-        return self.covariances.of_batch(self.members.inputs)
-
-    def deviation(self, batch: Batch) -> Array:
-        """`Δf [n, c]` of training examples."""
-        return np.einsum("ncmd,md->nc", self._with_members(batch), self.system.removal_error)
-
-    def deviation_at(self, queries: Any) -> Array:
-        """`Δf_* [k, c]` at any inputs."""
-        return np.einsum("mckd,mc->kd", self.covariances.of_batch(queries)(self.members), self.system.removal_error)
-
-    @property
-    def log_integral(self) -> float:
-        """What the joint log score adds to the members' log-likelihood."""
-        return float(self.system.log_integral(self.deviation(self.members)))
-
-
-def stated_removals(origin: Origin, members: list[Array]) -> list[StatedRemoval] | None:
-    """The removals of groups of training rows, one linear step each; None where the posterior states no systems."""
-    able = capabilities_of(origin.posterior)
-    if able.removal_system is None or able.cross_covariance is None:
-        return None
-    found = []
-    for rows in map(np.sort, members):
-        batch = origin.examples.take(rows)
-        system = MemberSystem(able.removal_system(rows), origin.batch_statistics(batch).error)
-        found.append(StatedRemoval(batch, system, able.cross_covariance))
-    return found
-
-
-def _as_stated(origin: Origin, removals: list[StatedRemoval]) -> GroupChanges:
-    return GroupChanges(
-        lambda _, batch: np.stack([each.deviation(batch) for each in removals], axis=-1),
-        log_integral=_scores(origin, [each.log_integral for each in removals]),
-    )
+def stated_removals(origin: Origin, members: list[Array]) -> list[GroupRemoval] | None:
+    """The removals of groups of training rows as the posterior computes them; None where it does not."""
+    remove = capabilities_of(origin.posterior).group_removal
+    return None if remove is None else [remove(np.sort(rows)) for rows in members]
 
 
 def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:

@@ -26,7 +26,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian, diagonal_matrix
 from memorymaps.data.examples import DataError
 from memorymaps.models.smoothing import FittedErrors
-from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, Refit
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, GroupRemoval, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
@@ -124,16 +124,6 @@ class GramConditional:
         v[others] = self.variance(gram[others], prior_variance)
         return v
 
-    def removal_system(self, members: Array) -> Array:
-        """`I − ΛV [k, k]` of the training examples `members [k]`, without cancellation; rows without `Λ`: `I`."""
-        known = np.flatnonzero(np.isin(members, self.rows))
-        chosen: Array = np.searchsorted(self.rows, members[known])
-        root = self.sqrt_curvature[chosen]
-        part = self.inverse_root[:, chosen]
-        system = np.eye(len(members))
-        system[np.ix_(known, known)] = root[:, None] * (part.T @ part) / root
-        return system
-
     def intercept_coordinate(self, cross: Array) -> Array:
         """Column of `Z` for the intercept, `(1 − K A 1)/√(1ᵀA1)`: `[n, 1]`; `[n, 0]` without an intercept."""
         if self.whitened_ones is None:
@@ -214,6 +204,29 @@ class KernelOutput:
         solved = solve_triangular(conditional.cholesky_factor, whitened, lower=True, trans="T")
         found[conditional.rows] = self.scale * solved / conditional.sqrt_curvature[:, None]
         return lambda rows: found[rows]
+
+    def group_removal(self, members: Array) -> GroupRemoval:
+        """The removal of training rows together, `deviation [N]` and `error [m]`, without cancellation.
+
+        With `P = (I + √Λ K √Λ)⁻¹` and `g = P_MM⁻¹ Λ^{-1/2} e_M`: the error is `√Λ g`, and `Δf` is `(√Λ g − e)/Λ` of the
+        members, `−Λ^{-1/2} P_{·M} g` of the others, `K √Λ P_{·M} g` of rows without curvature.
+        """
+        rows, root, g = self.conditional.rows, self.conditional.sqrt_curvature, self.conditional.inverse_root
+        known = np.isin(members, rows)
+        place = np.searchsorted(rows, members[known])
+        error = np.array(np.asarray(self.error)[members])
+        of_members = g.T @ g[:, place]  # P_{·M}
+        factor = np.linalg.qr(g[:, place], mode="r")  # RᵀR = P_MM
+        solved = solve_triangular(factor, solve_triangular(factor, error[known] / root[place], trans="T"))
+        change = root[place] * solved
+        moved = -of_members @ solved / root
+        moved[place] = (change - error[known]) / root[place] ** 2
+        deviation = self.gram[:, rows] @ (root * (of_members @ solved))
+        deviation[rows] = moved
+        deviation = self.scale * deviation
+        integral = np.sum(np.log(np.abs(np.diagonal(factor)))) - 0.5 * error @ deviation[members]
+        error[known] = change
+        return GroupRemoval(deviation, error, float(integral))
 
     @property
     def residual_df(self) -> float:
@@ -306,7 +319,7 @@ class GramPosterior:
         return dataclasses.replace(
             found, cross_covariance=CrossCovariance(self.cross_covariance, numbers, self.training_covariance),
             subgradient=self.fitted, training_marginals=self.training_marginals,
-            removal_system=self.removal_system,
+            group_removal=self.group_removal,
         )  # fmt: skip
 
     def training_marginals(self, batch: Batch) -> Marginals:
@@ -322,13 +335,14 @@ class GramPosterior:
         )
         return Marginals(self.outputs(batch.inputs), v, cavity_variance=cavity)
 
-    def removal_system(self, rows: Array) -> Array:
-        """`I − Λ_M V_MM [m, c, m, c]` of training rows."""
-        parts, m = self.kernel_outputs, len(rows)
-        system = np.zeros((m, len(parts), m, len(parts)))
-        for c, part in enumerate(parts):
-            system[:, c, :, c] = part.conditional.removal_system(rows)
-        return system
+    def group_removal(self, rows: Array) -> GroupRemoval:
+        """The removal of some training rows together."""
+        found = [part.group_removal(rows) for part in self.kernel_outputs]
+        return GroupRemoval(
+            np.stack([one.deviation for one in found], axis=1),
+            np.stack([one.error for one in found], axis=1),
+            sum(one.log_integral for one in found),
+        )
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""

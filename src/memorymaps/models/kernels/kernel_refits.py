@@ -10,10 +10,8 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.group_removal import MemberSystem
 from memorymaps.data.examples import Examples
 from memorymaps.posteriors.capabilities import RefitOnRequest
-from memorymaps.posteriors.origin import Origin
 
 _CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at which it ends
 
@@ -27,14 +25,8 @@ class GaussianRefit(RefitOnRequest):
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`."""
-        at = self.examples.take(wanted)
-        f = self.posterior.marginals(at.inputs).f
-        if not len(removed):
-            return f, 0.0
-        batch = self.examples.take(removed)
-        error = Origin(self.posterior, self.examples).batch_statistics(batch).error
-        change = MemberSystem(self.posterior.removal_system(removed), error).removal_error
-        return f + np.einsum("ncmd,md->nc", self.posterior.training_covariance(batch.inputs)(at), change), 0.0
+        f = self.posterior.marginals(self.examples.take(wanted).inputs).f
+        return (f + self.posterior.group_removal(np.sort(removed)).deviation[wanted] if len(removed) else f), 0.0
 
 
 @dataclass(frozen=True)

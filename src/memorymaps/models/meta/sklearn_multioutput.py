@@ -27,6 +27,7 @@ from memorymaps.models.sklearn_targets import apply_class_weights, class_weights
 from memorymaps.posteriors.capabilities import (
     Capabilities,
     CrossCovariance,
+    GroupRemoval,
     NewtonRefit,
     PenaltyPerWeight,
     Refit,
@@ -175,14 +176,16 @@ def _joint_training_marginals(parts: Sequence[Posterior], able: Sequence[Capabil
     return of_batch
 
 
-def _joint_removal_system(systems: Sequence[Callable[[Array], Array]]) -> Callable[[Array], Array]:
-    """`rows → I − ΛV [m, Σc, m, Σc]`, zero between outputs of different models."""
+def _joint_group_removal(removals: Sequence[Callable[[Array], GroupRemoval]]) -> Callable[[Array], GroupRemoval]:
+    """Of independent models: outputs concatenated, log integrals added."""
 
-    def of_rows(rows: Array) -> Array:
-        found = [system(rows).transpose(0, 2, 1, 3) for system in systems]  # [m, m, c, c]
-        m = len(rows)
-        joint = _blocks([one.reshape(m * m, *one.shape[2:]) for one in found])
-        return joint.reshape(m, m, *joint.shape[1:]).transpose(0, 2, 1, 3)
+    def of_rows(rows: Array) -> GroupRemoval:
+        found = [remove(rows) for remove in removals]
+        return GroupRemoval(
+            np.concatenate([one.deviation for one in found], axis=1),
+            np.concatenate([one.error for one in found], axis=1),
+            sum(one.log_integral for one in found),
+        )
 
     return of_rows
 
@@ -204,7 +207,7 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
     bags = [each.out_of_bag for each in able]
     crossed = [each.cross_covariance for each in able]
     without_rest = [each.undetermined for each in able if each.undetermined is not None]
-    systems = [each.removal_system for each in able]
+    stated = [each.group_removal for each in able]
     newton, grouped = [each.newton for each in able], [each.group_refit for each in able]
     return Capabilities(
         covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
@@ -216,7 +219,7 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
         undetermined=_joint_undetermined(without_rest),
         training_marginals=_joint_training_marginals(parts, able),
-        removal_system=None if None in systems else _joint_removal_system([each for each in systems if each]),
+        group_removal=None if None in stated else _joint_group_removal([each for each in stated if each]),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
         penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
     )
