@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import cho_solve
@@ -32,9 +31,8 @@ class Rounding:
     error: float
 
     @classmethod
-    def of(cls, parts: Sequence[KernelOutput], precision: Any) -> Rounding:
-        """The largest of some outputs, whose dual coefficients have the floating point type `precision`."""
-        epsilon = float(np.finfo(precision).eps)
+    def of(cls, parts: Sequence[KernelOutput], epsilon: float) -> Rounding:
+        """The largest of some outputs, of models that compute with the relative accuracy `epsilon`."""
         condition = max(condition_number(part.conditional.cholesky_factor) for part in parts)
         if epsilon * condition < _STATED:
             return cls(condition, epsilon * condition)
@@ -45,14 +43,14 @@ class Rounding:
         """The relative error; None where it is too small to be of interest."""
         return self.error if self.error >= _STATED else None
 
-    def cautions(self, remedy: str) -> tuple[str, ...]:
-        """A sentence that says to fit with `remedy`, where the error is not small."""
+    def cautions(self, added: str, remedy: str) -> tuple[str, ...]:
+        """A sentence that says to fit with `remedy`, where the error is not small; `added` is what `K` has added."""
         if self.error < _WARNED:
             return ()
         size = f"by {self.error:.0%}" if self.error < 1 else "by more than their size"
         return (
-            f"The kernel matrix plus noise has condition number {self.condition:.0e}: rounding may change the figures "
-            f"{size}. Fit with {remedy}",
+            f"The kernel matrix plus {added} has condition number {self.condition:.0e}: rounding may change the "
+            f"figures {size}. Fit with {remedy}",
         )
 
 

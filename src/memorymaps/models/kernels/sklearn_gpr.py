@@ -106,7 +106,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         KernelOutput(kernel, model.X_train_, gram, 1 / (s * noise), scale=float(s), error=e)
         for s, e in zip(scale, errors.T, strict=True)
     )
-    rounding = Rounding.of(parts, model.alpha_.dtype)
+    rounding = Rounding.of(parts, float(np.finfo(model.alpha_.dtype).eps))
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
         approximation=Approximation.EXACT,
@@ -118,7 +118,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
         hyperparameters_held=CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
-        cautions=rounding.cautions("a larger alpha, or add a WhiteKernel"),
+        cautions=rounding.cautions("alpha", "a larger alpha, or add a WhiteKernel"),
         relative_error=rounding.stated,
         methods=(*METHODS, "rasmussen2006gaussian"),
     )

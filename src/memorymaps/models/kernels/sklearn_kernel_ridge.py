@@ -54,7 +54,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         dataclasses.replace(part, curvature=weight / p, scale=part.scale * p, error=e)
         for part, p, e in zip(unit_dispersion, phi, errors.T, strict=True)
     )
-    rounding = Rounding.of(parts, model.dual_coef_.dtype)
+    rounding = Rounding.of(parts, float(np.finfo(model.dual_coef_.dtype).eps))
     raw = with_raw_inputs(parts[0], features).kernel
     kernel_outputs = tuple(dataclasses.replace(part, kernel=raw) for part in parts)
     description = Description(
@@ -68,7 +68,7 @@ def _kernel_ridge(model: Any, examples: Examples) -> GramPosterior:
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
         dispersion_estimated=True,
         residual_df=unit_dispersion[0].residual_df,
-        cautions=rounding.cautions("a larger alpha"),
+        cautions=rounding.cautions("alpha", "a larger alpha"),
         relative_error=rounding.stated,
     )
     likelihood = Gaussian(description.dispersion or 1.0)

@@ -396,6 +396,8 @@ def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
         parameters=(), aliased=(), classes=(), rank=None, dispersion=None, residual_df=None, dispersion_estimated=False,
         effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
         distance=max((part.description.distance or 0.0) for part in parts),
+        cautions=tuple(dict.fromkeys(caution for part in parts for caution in part.description.cautions)),
+        relative_error=max((part.description.relative_error or 0.0) for part in parts) or None,
     )  # fmt: skip
     return MultiOutputPosterior(parts, ProductLikelihood(likelihoods, sizes), description)
 

@@ -146,7 +146,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     gram = prior.kernel(whole.inputs, whole.inputs)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
     gram_output = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise, error=-alpha)
-    rounding = Rounding.of((gram_output,), gram.dtype)
+    rounding = Rounding.of((gram_output,), torch.finfo(next(model.parameters()).dtype).eps)
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP)",
         approximation=Approximation.EXACT,
@@ -158,7 +158,7 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         dispersion=float(np.mean(noise)),
         hyperparameters_held=TRAINED_HYPERPARAMETERS,
         notes=(FIXED_HYPERPARAMETERS,),
-        cautions=rounding.cautions("a larger noise, likelihood.noise"),
+        cautions=rounding.cautions("noise", "a larger likelihood.noise"),
         relative_error=rounding.stated,
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
