@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 from sklearn.kernel_ridge import KernelRidge
@@ -94,11 +95,22 @@ def test_deviations_are_those_of_refits(name):
     m = mm.memory_map(model.fit(x, y), x, y)
     rows, truth = np.arange(N), np.empty(N)
     for i in rows:
-        clone = type(model)(**model.get_params()).fit(x[rows != i], y[rows != i])
-        truth[i] = (clone.predict(x[[i]]) - model.predict(x[[i]]))[0]
+        left = clone(model).fit(x[rows != i], y[rows != i])
+        truth[i] = (left.predict(x[[i]]) - model.predict(x[[i]]))[0]
     assert difference(m["deviation"], truth) < 1e-5
     rmse = np.sqrt(np.mean((model.predict(x) + truth - y) ** 2))
     assert f"{rmse:.4f} ±" in str(m.leave_one_out())
+
+
+def test_the_bounded_estimator_does_not_stop_at_the_bound_of_differences():
+    model, x, y, _ = CASES["default noise"]
+    m, bounded = (mm.memory_map(model.fit(x, y), x, y, estimator=name) for name in ("cavity", "bounded_cavity"))
+    assert m["leverage"].max() > 1 - 1e-6
+    np.testing.assert_array_equal(bounded["deviation"], m["deviation"])
+    queries = [
+        np.concatenate([part for _, part in example_deviations(each, x[:2] + 0.03, 2)], axis=1) for each in (m, bounded)
+    ]
+    np.testing.assert_array_equal(*queries)
 
 
 @pytest.mark.parametrize("name", ["default noise", "noise of each", "kernel ridge", "kernel ridge, more noise"])
