@@ -229,6 +229,19 @@ def test_the_hessian(said):
     assert mm.refit(m, top=2)["refitted"].sum() == 2
 
 
+@remedy("scale the inputs (StandardScaler), or increase the prior precision; structure='full' determines more digits")
+def test_large_inputs_under_a_weak_prior(said):
+    large, gaussian = X * 1e7, {"likelihood": "gaussian", "y": Y}
+    net = nn.Linear(4, 1).double()
+    with said:
+        mapped(net, laplace("dual"), x=large, **gaussian)
+    said.reads(str(mapped(net, laplace("dual", prior=30.0), x=large, **gaussian).summary()))
+    for recipe, x in ((laplace("dual"), large / large.std(0)), (laplace("dual", prior=1e9), large), (laplace(), large)):
+        m = mapped(net, recipe, x=x, **gaussian)
+        assert m.provenance.description.relative_error is None
+        assert "ill-conditioned" not in str(m.summary())
+
+
 @remedy("(a saddle point, a kink, or unfinished training). Train longer, or use structure='full'")
 @pytest.mark.slow
 def test_a_hessian_that_is_not_positive(said):

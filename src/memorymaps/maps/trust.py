@@ -94,6 +94,7 @@ _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correl
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
 _VISIBLE_ERROR = 0.005  # relative error from which a figure is not exact: shown as 1 %
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
+_NOT_EXACT = 0.005  # from which they are not exact
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
@@ -270,6 +271,14 @@ def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
             return
 
 
+def _not_exact(m: ExampleTable) -> Iterator[_Finding]:
+    *levels, _ = BASE_VERDICTS[_approximation(m)]
+    error = m.provenance.description.relative_error or 0.0
+    figures = tuple(name for name, level in zip(FIGURES, levels, strict=True) if level == Level.EXACT)
+    if figures and not error < _NOT_EXACT:
+        yield figures, Level.ESTIMATED, "with the error that the posterior states"
+
+
 def _marked(m: ExampleTable) -> Iterator[_Finding]:
     many = int(np.count_nonzero(m["warning"])) if len(m) else 0
     if many > _MANY * len(m):
@@ -278,7 +287,17 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
         yield ("sensitivity", "loo_loss"), Level.EXACT, f"{many:,} of {len(m):,} examples carry a warning of their own"
 
 
-_RULES = (_held, _stated_error, _piecewise_linear, _one_tree, _first_order, _not_at_optimum, _long_step, _marked)
+_RULES = (
+    _held,
+    _not_exact,
+    _stated_error,
+    _piecewise_linear,
+    _one_tree,
+    _first_order,
+    _not_at_optimum,
+    _long_step,
+    _marked,
+)
 
 
 def _refined(m: ExampleTable, verdict: Verdict) -> Verdict:

@@ -12,7 +12,12 @@ from torch import Tensor
 from memorymaps.nets.autograd.chunking import chunk_slices
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
-from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, ConcatenatedGradients
+from memorymaps.nets.covariance.block_precision import (
+    BlockPrecision,
+    CholeskyPrecision,
+    ConcatenatedGradients,
+    EigenbasisPrecision,
+)
 from memorymaps.nets.covariance.woodbury import Woodbury
 
 MAX_FACTORED_PARAMETERS = 20_000  # largest number of parameters for which an example's Z is materialised
@@ -44,6 +49,10 @@ class PosteriorCovariance(Protocol):
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(diag(δ) S⁻¹)`, with the prior packed for each group."""
+
+    @property
+    def rounding(self) -> float:
+        """What rounding changes of the leverages of all examples together, about (`rounding.py`)."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,13 @@ class BlockDiagonalCovariance:
         return self.low_rank.inverse_trace(
             torch.cat([precision.prior_over_precision(delta) for precision, delta in pairs])
         )
+
+    @property
+    def rounding(self) -> float:
+        """Of blocks of the package's forms, and of the difference that the low-rank term makes."""
+        known = (CholeskyPrecision, EigenbasisPrecision)
+        blocks = sum(each.rounding for each in self.precisions if isinstance(each, known))
+        return blocks if self.low_rank is None else blocks + self.low_rank.rounding
 
     def _whitened_gradients(self, batch: LinearizedBatch, rows: slice) -> Tensor:
         """`G W [n', k, P]` of some examples."""

@@ -58,12 +58,14 @@ class BlockPrecision(Protocol):
 class EigenbasisPrecision:
     """A precision that is diagonal in a Kronecker basis: eigenvalues `s [o, d]`, bases `Q_G [o, o]` and `Q_A [d, d]`.
 
-    Without bases (None: identity) `eigenvalues` may be `[q]`. Equals `KronDecomposed` of laplace-torch.
+    Without bases (None: identity) `eigenvalues` may be `[q]`. Equals `KronDecomposed` of laplace-torch. `rounding` is
+    what rounding changes of the leverages of all examples together, about.
     """
 
     eigenvalues: Tensor
     output_basis: Tensor | None = None
     input_basis: Tensor | None = None
+    rounding: float = 0.0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -117,9 +119,13 @@ class EigenbasisPrecision:
 
 @dataclass(frozen=True)
 class CholeskyPrecision:
-    """A dense precision, stored as `inv_sqrt` `W [q, q]` with `S⁻¹ = W Wᵀ`, in double precision."""
+    """A dense precision, stored as `inv_sqrt` `W [q, q]` with `S⁻¹ = W Wᵀ`, in double precision.
+
+    `rounding` is what rounding changes of the leverages of all examples together, about.
+    """
 
     inv_sqrt: Tensor
+    rounding: float = 0.0
 
     @property
     def dtype(self) -> torch.dtype:

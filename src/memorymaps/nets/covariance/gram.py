@@ -25,6 +25,7 @@ from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch, PerExampleGradient
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, group_gradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, EigenbasisPrecision
+from memorymaps.nets.covariance.rounding import OF_DIFFERENCES, cholesky
 
 _ALL = slice(None)
 _PIECE = 2**21  # numbers of one group's rows made together: 16 MB in double precision, which allocators reuse
@@ -241,7 +242,7 @@ class GramCovariance:
         """Condition a diagonal prior on the curvature rows of its groups."""
         gram = gram_matrix(rows, inverses_of(prior.precisions))
         gram.diagonal().add_(1)
-        return cls(prior, rows, torch.linalg.cholesky(gram))
+        return cls(prior, rows, cholesky(gram))
 
     @property
     def groups(self) -> tuple[ParameterGroup, ...]:
@@ -300,6 +301,16 @@ class GramCovariance:
     @property
     def _inverse(self) -> Tensor:
         return torch.cat([each.reshape(-1) for each in inverses_of(self.prior.precisions)])
+
+    @property
+    def rounding(self) -> float:
+        """`10 ε tr K`: variances are differences of `G D⁻¹Gᵀ` and the rest."""
+        return OF_DIFFERENCES * float(self.gains.sum())
+
+    @property
+    def gains(self) -> Tensor:
+        """The diagonal of `K [R]`."""
+        return self.cholesky_factor.square().sum(1) - 1
 
     def inverse_trace(self, prior: Sequence[Tensor]) -> float:
         """`tr(D S⁻¹) = P − R + tr (I + K)⁻¹`, for the prior of this covariance.

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from memorymaps.nets.covariance.rounding import OF_DIFFERENCES
+
 
 @dataclass(frozen=True)
 class Woodbury:
@@ -33,6 +35,11 @@ class Woodbury:
         wide = z.double()
         x = self._project(z) / (1 + self.eigenvalues).sqrt()
         return wide @ wide.transpose(1, 2) - x @ x.transpose(1, 2)
+
+    @property
+    def rounding(self) -> float:
+        """`10 ε tr U Uᵀ`: variances are differences of `z zᵀ` and the rest."""
+        return OF_DIFFERENCES * float(self.eigenvalues.sum())
 
     def inv_sqrt_matvec(self, z: Tensor) -> Tensor:
         """`(I + UᵀU)^{-1/2} z [..., P]` (the root is symmetric)."""

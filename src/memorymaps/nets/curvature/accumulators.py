@@ -22,6 +22,7 @@ from memorymaps.nets.autograd.finite_checks import check_factors
 from memorymaps.nets.autograd.outer_product import OuterProductGradient
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.block_precision import BlockPrecision, CholeskyPrecision, EigenbasisPrecision
+from memorymaps.nets.covariance.rounding import cholesky, of_cholesky, of_kronecker_eigenvalues
 from memorymaps.posteriors.processes.ranks import Ranks
 
 _CACHE_NUMBERS = 2**20  # numbers in one temporary that fit in the processor's cache
@@ -149,7 +150,13 @@ class KroneckerCurvature:
     def precision(self, prior: Tensor) -> EigenbasisPrecision:
         """Eigenvalues `λ_B λ_Aᵀ + δ` in the factors' eigenbases."""
         output_basis, input_basis, values = self.eigenbases(prior.dtype)
-        return EigenbasisPrecision((values + prior.double().mean()).to(prior.dtype), output_basis, input_basis)
+        precision = values + prior.double().mean()
+        factors = (
+            (self.gradient_covariance, output_basis),
+            (self.input_covariance / max(self.total, 1e-300), input_basis),
+        )
+        rounding = of_kronecker_eigenvalues(values, precision, *factors)
+        return EigenbasisPrecision(precision.to(prior.dtype), output_basis, input_basis, rounding)
 
 
 def _second_moment(g: Tensor) -> Tensor:
@@ -198,6 +205,8 @@ class DenseCurvature:
         check_factors(self.total)
         precision = self.total + torch.diag(prior.reshape(-1).to(self.total))
         scale = precision.diagonal().rsqrt()
-        lower = torch.linalg.cholesky(precision * scale[:, None] * scale)
+        lower = cholesky(precision * scale[:, None] * scale)
         eye = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
-        return CholeskyPrecision(scale[:, None] * torch.linalg.solve_triangular(lower, eye, upper=False).T)
+        inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+        rounding = of_cholesky(inverse, prior.reshape(-1).to(scale) * scale.square())
+        return CholeskyPrecision(scale[:, None] * inverse.T, rounding)

@@ -9,6 +9,7 @@ import torch
 from memorymaps.files.progress_plan import Step
 from memorymaps.nets.autograd.parameter_blocks import ParameterGroup
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance, HessianCovariance
+from memorymaps.nets.covariance.rounding import IllConditionedError
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DenseCurvature
 from memorymaps.nets.curvature.residual_hessian import residual_curvature
 from memorymaps.nets.curvature.structure import (
@@ -92,7 +93,7 @@ class Hessian(CurvatureStructure):
         def build(deltas: Deltas) -> BlockDiagonalCovariance:
             try:
                 found = dense.build(deltas)
-            except torch.linalg.LinAlgError:
+            except IllConditionedError:
                 raise ValueError(
                     "structure='hessian': the loss curves downwards along some direction at these parameters (a saddle "
                     "point, a kink, or unfinished training). Train longer, or use structure='full'"

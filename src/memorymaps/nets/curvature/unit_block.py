@@ -19,6 +19,7 @@ from memorymaps.nets.autograd.parameter_blocks import ParameterBlock
 from memorymaps.nets.autograd.per_example_gradients import PerExampleGradient
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import CholeskyPrecision
+from memorymaps.nets.covariance.rounding import cholesky, of_cholesky
 from memorymaps.nets.curvature.accumulators import CurvatureAccumulator, DiagonalCurvature
 from memorymaps.nets.curvature.structure import (
     CurvatureEstimate,
@@ -107,9 +108,11 @@ class UnitCurvature:
         check_factors(self.total)
         precision = self.total + torch.diag_embed(prior.to(self.total))
         scale = precision.diagonal(dim1=1, dim2=2).rsqrt()
-        lower = torch.linalg.cholesky(precision * scale[:, :, None] * scale[:, None])
+        lower = cholesky(precision * scale[:, :, None] * scale[:, None])
         eye = torch.eye(scale.shape[1], dtype=scale.dtype, device=scale.device).expand_as(lower)
-        return UnitPrecision(scale[:, :, None] * torch.linalg.solve_triangular(lower, eye, upper=False).mT)
+        inverse = torch.linalg.solve_triangular(lower, eye, upper=False)
+        rounding = of_cholesky(inverse, prior.to(scale) * scale.square())
+        return UnitPrecision(scale[:, :, None] * inverse.mT, rounding)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
+from memorymaps.nets.covariance.rounding import relative_rounding, rounding_cautions, with_rounding
 from memorymaps.nets.curvature.active_set import TRUSTED_FRACTION
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
 from memorymaps.nets.curvature.ggn import ggn_operator
@@ -51,27 +52,27 @@ def posterior_description(
     effective = problem.num_parameters - covariance.inverse_trace(
         [group.pack(problem.prior) for group in covariance.groups]
     )
-    what = f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
+    rounding = relative_rounding(covariance.rounding, effective)
     estimator, notes = _choose_estimator(problem, covariance, estimate)
-    n, c, gradient = len(problem.examples), problem.num_outputs, _loss_gradient(problem)
+    n, gradient = len(problem.examples), _loss_gradient(problem)
     distance, saddle_notes = _distance_and_notes(problem, covariance, effective, gradient)
     return Description(
         model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
         f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
         approximation=_approximation(problem, estimator, estimate),
-        posterior=f"Laplace, {structure_name(problem, structure)}, {what}",
+        posterior=f"Laplace, {structure_name(problem, structure)}, {_curvature_name(problem, estimate)}",
         likelihood=type(problem.network.likelihood).__name__,
         prior=source,
         algorithm="the trained network (a stationary point)",
         coverage=coverage(problem, structure),
-        classes=tuple(range(c)) if isinstance(problem.network.likelihood, Categorical) else (),
+        classes=_classes(problem),
         effective_parameters=effective,
         distance=distance,
         hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
         nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
         estimator=estimator,
-        relative_error=estimate.relative_error,
-        size_errors=estimate.size_errors,
+        relative_error=with_rounding(estimate.relative_error, rounding),
+        size_errors=_sizes_with_rounding(estimate.size_errors, rounding),
         notes=(
             *why,
             *problem.notes,
@@ -82,9 +83,24 @@ def posterior_description(
             *unreached_notes([name for name in problem.covered if name not in gradient]),
             f"{n:,} examples in batches of up to {problem.batch_size.size}",
         ),
-        cautions=(*estimate.cautions, *subset_cautions(problem)),
+        cautions=(*estimate.cautions, *rounding_cautions(rounding), *subset_cautions(problem)),
         methods=("nickl2023memory", "tailor2023maps"),
     )
+
+
+def _classes(problem: LaplaceProblem) -> tuple[int, ...]:
+    return tuple(range(problem.num_outputs)) if isinstance(problem.network.likelihood, Categorical) else ()
+
+
+def _curvature_name(problem: LaplaceProblem, estimate: CurvatureEstimate[Any]) -> str:
+    return f"{problem.options.fisher} Gauss–Newton" if estimate.loo_bounded else "exact Gauss–Newton and residuals"
+
+
+def _sizes_with_rounding(errors: tuple[float, float] | None, rounding: float) -> tuple[float, float] | None:
+    if errors is None:
+        return None
+    sensitivity, loss = (with_rounding(each, rounding) or 0.0 for each in errors)
+    return sensitivity, loss
 
 
 def _approximation(problem: LaplaceProblem, estimator: str, estimate: CurvatureEstimate[Any]) -> Approximation:

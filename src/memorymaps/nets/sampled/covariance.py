@@ -32,11 +32,13 @@ from memorymaps.nets.autograd.per_example_gradients import LinearizedBatch
 from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import BlockPrecision
 from memorymaps.nets.covariance.gram import GramCovariance, GroupRows, gram_matrix, inverses_of, products_with
+from memorymaps.nets.covariance.rounding import OF_DIFFERENCES, WORTH_A_PRODUCT, cholesky
 from memorymaps.nets.sampled.rows.projection import ProjectedRows, ProjectionError
 from memorymaps.nets.sampled.rows.sampling import (
     FEWEST_OPEN,
     debiased_weights,
     effective_count,
+    given_weight,
     log_determinant,
 )
 
@@ -173,14 +175,27 @@ class SampledCovariance:
         return self.size - float((1 - self.kept).sum())
 
     @property
+    def rounding(self) -> float:
+        """`10 ε Σ_j min(a_j D⁻¹a_jᵀ, 10 Σ_l (K⁻¹)_jl² K_ll)/q_j`: a leverage is `1 − κ` of a system with all rows,
+        whose inverse is small and exact where they share nothing.
+        """
+        gains = self.gram.gains
+        alone = OF_DIFFERENCES * gains / self.weights / self.q
+        if float(alone.sum()) < WORTH_A_PRODUCT:
+            return float(alone.sum())
+        together = (self.inverse.T @ self.inverse).square() @ gains
+        return float(torch.minimum(alone, 10 * OF_DIFFERENCES * together / self.q).sum())
+
+    @property
     def bias(self) -> Tensor:
         """`β [m]` with `E[J S̃⁻¹Jᵀ] − J S⁻¹Jᵀ ≈ Σ_j β_j y_j y_jᵀ`; zero where a row's weight is the debiased one.
 
-        Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`.
+        Of row `j` over its draw, `q W/(1 + W g)` takes the place of `1/(1 + g)`; each drawn row stands for `1/q`. What
+        the number of rows drawn adds is none of it (`given_weight`).
         """
         gain = 1 / self.kept - 1  # W g
         drawn = self.q * self.weights
-        return (1 - drawn + gain * (1 - self.q)) / ((1 + gain / self.weights) * drawn * self.kept)
+        return (given_weight(self.q) - drawn + gain * (1 - self.q)) / ((1 + gain / self.weights) * drawn * self.kept)
 
     @property
     def shortfall(self) -> float:
@@ -337,7 +352,7 @@ def _lower(matrix: Tensor, weights: Tensor) -> Tensor:
     root = weights.sqrt()
     scaled = matrix * root[:, None] * root
     scaled.diagonal().add_(1)
-    return torch.linalg.cholesky(scaled)
+    return cholesky(scaled)
 
 
 def inverse_of(lower: Tensor) -> Tensor:

@@ -83,6 +83,21 @@ def effective_count(open_part: Tensor) -> float:
     return float(open_part.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
+def given_weight(q: Tensor) -> Tensor:
+    """`1 − (1 − q)/d`, `d` the effective count of `1 − q`: the part of a debiased weight given how many were drawn.
+
+    Each row's chance adds `(1 − q) a aᵀ/q` to the variance of `S̃`, of which a part of `1/d` is that of their number: it
+    is none of the bias. Equal rows have none at all. One where of fewer than two rows a mean is known.
+
+    Examples
+    --------
+    >>> given_weight(torch.tensor([0.0, 0.0, 1.0])).tolist()
+    [0.5, 0.5, 1.0]
+    """
+    count = effective_count(1 - q)
+    return torch.ones_like(q) if count < FEWEST_OPEN else 1 - (1 - q) / count
+
+
 def uniform_numbers(count: int, seed: int) -> Tensor:
     """One number in `[0, 1)` a row, the same for every sample that is drawn with this seed; not those of `default_rng`
     with it, by which data, weights or subsets may have been made.
@@ -108,17 +123,18 @@ def log_determinant(lower: Tensor, q: Tensor, weights: Tensor, kept: Tensor) -> 
 
 
 def debiased_weights(q: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
-    """Weights `W = 1/(q − g(1 − q))` under which `S̃⁻¹`, not only `S̃`, is right on average to first order.
+    """Weights `W = c/(q − g(1 − q))` under which `S̃⁻¹`, not only `S̃`, is right on average to first order.
 
     `g_j = a_jᵀS̃_{−j}⁻¹a_j` is what a drawn row meets in the rest: `kept(W) = 1/(1 + W g)`. With `W = 1/q` the sum is
     unbiased and its inverse too large [Jensen]; averaging one row's rank-one update over its draw and asking for that
-    of a row held with weight one gives `W`. It needs `q_j` above the row's own leverage `g/(1 + g)`; below, the
-    denominator is held at a part of `q`. Sampled inverses: Dereziński et al. 2020; Niu et al. 2025.
+    of a row held with weight one gives `W`, but for `c`, as their number is given (`given_weight`). It needs `q_j`
+    above the row's own leverage `g/(1 + g)`; below, the denominator is held at a part of `q`. Sampled inverses:
+    Dereziński et al. 2020; Niu et al. 2025.
     """
-    weight = 1 / q
+    weight, part = 1 / q, given_weight(q)
     for _ in range(_ROUNDS if bool((q < 1).any()) else 0):
         last, g = weight, (1 / kept(weight) - 1) / weight
-        weight = 1 / torch.maximum(q - g * (1 - q), _CLIPPED * q)
+        weight = part / torch.maximum(q - g * (1 - q), _CLIPPED * q)
         if bool(((weight / last - 1).abs() <= _SETTLED).all()):
             break
     return weight
