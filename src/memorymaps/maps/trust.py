@@ -92,7 +92,6 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
 }  # fmt: skip
 _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
-_VISIBLE_ERROR = 0.005  # relative error from which a figure is not exact: shown as 1 %
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _NOT_EXACT = 0.005  # from which they are not exact
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
@@ -258,9 +257,6 @@ def _long_step(m: ExampleTable) -> Iterator[_Finding]:
 def _stated_error(m: ExampleTable) -> Iterator[_Finding]:
     errors = {figure: _error_of(figure, m.provenance.description) for figure in FIGURES}
     large = tuple(name for name, error in errors.items() if error is not None and not error < _LARGE_ERROR)
-    visible = tuple(name for name, error in errors.items() if error is not None and not error < _VISIBLE_ERROR)
-    if visible:
-        yield visible, Level.ESTIMATED, "with the error that is stated"
     sizes = tuple(name for name in large if name != "ranks")
     if sizes:
         yield sizes, Level.RANKS, "with an error this large"
