@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from remedies import remedy
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC, SVR
@@ -168,6 +168,45 @@ def test_a_kernel_that_is_none(said):
     with said:
         mm.memory_map(model, X, Y)
     is_mapped(KernelRidge(alpha=1.0, kernel="rbf").fit(X, Y), X, Y)
+
+
+@remedy("or with a larger alpha where only rounding makes it so")
+def test_a_kernel_that_rounding_makes_indefinite(said):
+    x = np.linspace(0, 1, N)[:, None]
+    with said:
+        GramConditional.from_gram(1e6 * rbf_kernel(x, x, gamma=0.1), np.full(N, 1e12))
+    is_mapped(KernelRidge(alpha=1e-6, kernel="rbf", gamma=0.1).fit(x, x[:, 0]), x, x[:, 0])
+
+
+LINE = np.sort(np.random.default_rng(1).uniform(0, 10, 30))[:, None]
+SMOOTH = ConstantKernel(1e4) * RBF(3.0)
+
+
+def is_exact(model):
+    """Its map has no caution, and the deviation of a refit."""
+    y, keep = np.sin(LINE[:, 0]), np.arange(30) != 3
+    m = mm.memory_map(model.fit(LINE, y), LINE, y)
+    assert not m.provenance.description.cautions
+    assert m.trust["sensitivity"].level == "exact"
+    change = model.fit(LINE[keep], y[keep]).predict(LINE[[3]]) - m["prediction"][3]
+    assert m["deviation"][3] == pytest.approx(change[0], rel=1e-3)
+
+
+@remedy("a larger alpha, or add a WhiteKernel")
+@pytest.mark.parametrize("add", ["alpha", "white"])
+def test_a_process_of_large_condition_number(said, add):
+    y = np.sin(LINE[:, 0])
+    said.reads(str(mm.memory_map(process(kernel=SMOOTH, alpha=1e-10).fit(LINE, y), LINE, y).summary()))
+    noisy = {"kernel": SMOOTH, "alpha": 1e-4} if add == "alpha" else {"kernel": SMOOTH + WhiteKernel(1e-4), "alpha": 0}
+    is_exact(process(**noisy))
+
+
+@remedy("rounding may change the figures …. Fit with …")
+def test_kernel_ridge_of_large_condition_number(said):
+    model, y = KernelRidge(alpha=1e-14, kernel="rbf", gamma=1 / 18), np.sin(LINE[:, 0])
+    said.reads(str(mm.memory_map(model.fit(LINE, y), LINE, y).summary()))
+    assert said.text.rstrip().endswith("Fit with a larger alpha")
+    is_exact(model.set_params(alpha=1e-8))
 
 
 @remedy("Fit with the kernel as a function of two …, …(kernel=lambda a, b: ...)")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.deviation import cavity_variance
+from memorymaps.core.perturbation.deviation import NEARLY_SINGULAR
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.result_table import ResultTable
 
@@ -88,17 +88,15 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
 
 def _loo_covariances(m: MemoryMap) -> Array:
     """Leave-one-out predictive covariances, noise included: `[n, c, c]`; NaN at the bound and for weight 0."""
-    if m.provenance.outputs == 1:
-        h = m["leverage"]
+    h = m["leverage"]
+    if m.provenance.outputs == 1 and (m.origin is None or not np.any(1 - h < NEARLY_SINGULAR)):
         weight = np.where(m["weight"] > 0, m["weight"], np.nan)
         noise = np.asarray(m.provenance.description.dispersion, dtype=float).reshape(1) / weight
         return np.asarray(noise / np.where(1 - h < 1e-10, np.nan, 1 - h))[:, None, None]
     if m.origin is None:
         raise ValueError("several outputs need the posterior, and a map read from disk has none: use the map in memory")
     batches: Any = (m.origin.batch_statistics(batch) for batch in m.origin.examples)
-    return np.concatenate(
-        [_noise_covariance(stats) + cavity_variance(stats.variance, stats.curvature) for stats in batches]
-    )[m["row"]]
+    return np.concatenate([_noise_covariance(stats) + stats.cavity_variance for stats in batches])[m["row"]]
 
 
 def _noise_covariance(stats: Any) -> Array:

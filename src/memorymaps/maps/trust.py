@@ -184,9 +184,12 @@ def trust_of(m: ExampleTable) -> Trust:
 
 
 def _error_of(figure: str, d: Description) -> float | None:
-    """The relative error that the posterior states of a figure; that of leverages where it states no other."""
+    """The relative error that the posterior states of a figure; that of leverages where it states no other.
+
+    Of groups only where their removal is exact but for rounding: errors of approximations are of single examples.
+    """
     if figure == "groups":
-        return None
+        return d.relative_error if d.approximation == Approximation.EXACT else None
     place = {"sensitivity": 0, "ranks": 0, "loo_loss": 1}.get(figure)
     return d.relative_error if place is None or d.size_errors is None else d.size_errors[place]
 

@@ -43,7 +43,11 @@ class FittedErrors:
 
     def __call__(self, ids: Array) -> Array:
         """`w e [n, c]` of these examples."""
-        return self.values[[self.position[name] for name in ids.tolist()]]
+        return self.values[self.rows(ids)]
+
+    def rows(self, ids: Array) -> list[int]:
+        """Positions `[n]` of these examples among all."""
+        return [self.position[name] for name in ids.tolist()]
 
 
 def with_solver_tolerance(marginals: Marginals, tolerance_variance: float) -> Marginals:

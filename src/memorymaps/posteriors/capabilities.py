@@ -138,10 +138,44 @@ class CrossCovariance:
     ----------
     at : `inputs* → (inputs → V [n, c, k, c])` for `k` other inputs.
     numbers : numbers that are held for each of these inputs.
+    of_training : `inputs* → (batch → V [n, c, k, c])` of training examples, where it is known more accurately.
     """
 
     at: Callable[[Any], Callable[[Any], Array]]
     numbers: int
+    of_training: Callable[[Any], Callable[[Batch], Array]] | None = None
+
+    def of_batch(self, queries: Any) -> Callable[[Batch], Array]:
+        """Function from batches of training examples to their covariances with the outputs of the queries."""
+        if self.of_training is not None:
+            return self.of_training(queries)
+        at = self.at(queries)
+        return lambda batch: at(batch.inputs)
+
+    def on_inputs(self, transform: Transform) -> CrossCovariance:
+        """Of a wrapper that applies `transform` to inputs first."""
+        own = self.of_training
+        return dataclasses.replace(
+            self,
+            at=lambda queries: _before(self.at(transform(queries)), transform),
+            of_training=_optional(own, lambda of: lambda queries: _on_batches(of(transform(queries)), transform)),
+        )
+
+
+@dataclass(frozen=True)
+class GroupRemoval:
+    """The removal of `m` of all `N` training examples together, as the posterior computes it.
+
+    Attributes
+    ----------
+    deviation : `Δf [N, c]` of all training examples.
+    error : `(I − Λ_M V_MM)⁻¹ e_M [m, c]`, with which covariances with the members give `Δf` of any other output.
+    log_integral : what the joint log score adds to the members' log-likelihood, see `GroupSystem.log_integral`.
+    """
+
+    deviation: Array
+    error: Array
+    log_integral: float
 
 
 @dataclass(frozen=True)
@@ -211,7 +245,9 @@ class Capabilities:
     gradient_norm : `(inputs, e [n, c]) → ‖Jᵀe‖₂ [n]`, norms of each example's gradient of the parameters.
     extra_columns : `(batch, statistics) → {name: [n] or [n, c]}`; a column `warning` is combined with the map's.
     training_marginals : `batch → Marginals` of training examples, where they differ from those of new inputs (an
-        estimate of `S` that must not contain the example's own rows).
+        estimate of `S` that must not contain the example's own rows), or are known more accurately.
+    group_removal : `rows → GroupRemoval` of training rows in one step, where it is known more accurately than from
+        `covariance_root`.
     subgradient : `ids → w e [n, c]`, the element of `∂ℓ` selected by the optimum (dual variables), for nonsmooth
         losses.
     parameter_variance : `() → diag S⁻¹ [p, c]`, the parameters' posterior variances.
@@ -247,6 +283,7 @@ class Capabilities:
     gradient_norm: Callable[[Any, Array], Array] | None = None
     extra_columns: Callable[[Batch, FullVariance], Mapping[str, Array]] | None = None
     training_marginals: Callable[[Batch], Marginals] | None = None
+    group_removal: Callable[[Array], GroupRemoval] | None = None
     subgradient: Callable[[Array], Array] | None = None
     penalty: PenaltyPerWeight | None = None
     parameter_variance: Callable[[], Array] | None = None
@@ -260,10 +297,7 @@ class Capabilities:
         return dataclasses.replace(
             self,
             covariance_root=_optional(self.covariance_root, lambda root: lambda x: root(transform(x))),
-            cross_covariance=_optional(
-                self.cross_covariance,
-                lambda own: dataclasses.replace(own, at=lambda queries: _before(own.at(transform(queries)), transform)),
-            ),
+            cross_covariance=_optional(self.cross_covariance, lambda own: own.on_inputs(transform)),
             example_refits=_optional(
                 self.example_refits, lambda own: dataclasses.replace(own, at=_before(own.at, transform))
             ),
@@ -302,6 +336,10 @@ def _optional(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def _before(function: Callable[[Any], Any], transform: Transform) -> Callable[[Any], Any]:
     return lambda x: function(transform(x))
+
+
+def _on_batches(function: Callable[[Batch], Any], transform: Transform) -> Callable[[Batch], Any]:
+    return lambda batch: function(_transformed(batch, transform))
 
 
 def _transformed(batch: Batch, transform: Transform) -> Batch:

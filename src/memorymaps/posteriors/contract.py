@@ -16,11 +16,14 @@ class Marginals:
 
     `residual_variance [n, c, c]` is variance of `f` that does not depend on the training data (of a sparse Gaussian
     process: `K_xx − Q_xx`): expectations are taken under `V + residual_variance`, deviations follow `V`.
+    `cavity_variance [n, c, c]` is `V (I − ΛV)⁻¹`, the variance of a training example's output without it, of posteriors
+    that compute it more accurately than from `V`.
     """
 
     f: Array
     variance: Array
     residual_variance: Array | None = None
+    cavity_variance: Array | None = None
 
 
 @dataclass(frozen=True)

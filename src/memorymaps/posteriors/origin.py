@@ -47,10 +47,12 @@ class Origin:
         subgradient = None if capabilities.subgradient is None else capabilities.subgradient(batch.ids)
         f, y, weight = self._checked_columns(marginals.f, batch)
         out_of_bag = None if capabilities.out_of_bag is None else capabilities.out_of_bag(batch)
+        without = marginals.cavity_variance
         penalty = capabilities.penalty
         return FullVariance(
             self.posterior.likelihood.averaged_over(total).cached_at(f), f, y, weight, variance, subgradient,
             out_of_bag, None if penalty is None else weight[:, None] * penalty.outputs(batch.inputs),
+            None if without is None else xp.astype(without, xp.float64),
         )  # fmt: skip
 
     def chunks(self, batch: Batch) -> Iterator[Batch]:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from memorymaps.analysis.refinement import require_origin
-from memorymaps.core.arrays import Array
-from memorymaps.maps.groups.removal import removal_coordinates
+from memorymaps.core.arrays import Array, Batch
+from memorymaps.maps.groups.removal import removal_coordinates, stated_removals
 from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, capabilities_of
 from memorymaps.posteriors.group_refits import refit_groups, removal_capabilities, step_warnings
 from memorymaps.posteriors.origin import Origin
@@ -68,7 +68,7 @@ def example_deviations(m: MemoryMap, queries: Any, k: int) -> Iterator[tuple[sli
         parts = [origin.batch_statistics(chunk) for chunk in origin.chunks(batch)]
         errors = np.concatenate([np.asarray(estimator.removal_error(stats)) for stats in parts])
         weight = np.concatenate([stats.weight for stats in parts])
-        yield rows, deviation_of(batch.inputs, errors, weight)
+        yield rows, deviation_of(batch, errors, weight)
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ def refitted_deviations(m: MemoryMap, queries: Any, chosen: Callable[[int], Arra
     return RefittedDeviations(position[reached], deviation[:, reached]) if reached.any() else None
 
 
-_Deviations = Callable[[Any, Array, Array], Array]
+_Deviations = Callable[[Batch, Array, Array], Array]
 
 
 def _deviation_function(
     origin: Origin, able: Capabilities, queries: Any, outputs: tuple[int, int]
 ) -> tuple[_Deviations, int]:
-    """Function from inputs, removal errors `[b, c]` and weights to `Δf_* [k, b, c]`; numbers it holds an example."""
+    """Function from a batch, removal errors `[b, c]` and weights to `Δf_* [k, b, c]`; numbers it holds an example."""
     if able.cross_covariance is not None:
         return _by_cross_covariances(able.cross_covariance, queries, outputs)
     if able.covariance_root is not None:
@@ -114,8 +114,8 @@ def _by_roots(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
     assert root is not None
     at_queries = root(queries)  # [k, c, r]
 
-    def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
-        u = np.einsum("bcr,bc->br", root(inputs), errors)
+    def deviations(batch: Batch, errors: Array, weight: Array) -> Array:
+        u = np.einsum("bcr,bc->br", root(batch.inputs), errors)
         u = u if penalty is None else u + weight[:, None] * penalty.coordinates
         return np.swapaxes(at_queries @ u.T, 1, 2)
 
@@ -123,10 +123,10 @@ def _by_roots(able: Capabilities, queries: Any) -> tuple[_Deviations, int]:
 
 
 def _by_cross_covariances(source: CrossCovariance, queries: Any, outputs: tuple[int, int]) -> tuple[_Deviations, int]:
-    (k, c), covariance = outputs, source.at(queries)  # inputs → [b, c, k, c]
+    (k, c), covariance = outputs, source.of_batch(queries)  # batch → [b, c, k, c]
 
-    def deviations(inputs: Any, errors: Array, weight: Array) -> Array:
-        return np.einsum("bckd,bc->kbd", covariance(inputs), errors)
+    def deviations(batch: Batch, errors: Array, weight: Array) -> Array:
+        return np.einsum("bckd,bc->kbd", covariance(batch), errors)
 
     return deviations, k * c * c
 
@@ -187,6 +187,11 @@ def _by_steps_and_refits(
 
 def _by_steps(origin: Origin, able: Capabilities, groups: Sequence[Array], queries: Any) -> Array:
     """Deviations `[k, g, c]` by one linear step without each group."""
+    stated = stated_removals(origin, list(groups))
+    if stated is not None and able.cross_covariance is not None:
+        covariance = able.cross_covariance.of_batch(queries)
+        pairs = zip(stated, (covariance(origin.examples.take(np.sort(rows))) for rows in groups), strict=True)
+        return np.stack([np.einsum("mckd,mc->kd", each, found.error) for found, each in pairs], axis=1)
     root = able.covariance_root
     assert root is not None
     u = np.stack([removal_coordinates(origin, root, rows) for rows in groups])

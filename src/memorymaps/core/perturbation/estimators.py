@@ -48,6 +48,9 @@ def _first_order(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
 
 
 def _cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
+    """Without warnings where the posterior states the cavity variance: these are of the difference `I − ΛV`."""
+    if stats.stated_cavity_variance is not None:
+        return stats.cavity(), array_namespace(stats.f).zeros(len(stats.f), dtype=int)
     return stats.cavity(), _bound_warnings(stats)
 
 
@@ -61,6 +64,8 @@ def _implicit(stats: FullVariance) -> tuple[Array, Array]:
 
 def _bounded_cavity(stats: FullVariance | SketchedVariance) -> tuple[Array, Array]:
     """Cavity where all eigenvalues of `ΛV` are below 1, first order elsewhere (approximate posteriors)."""
+    if stats.stated_cavity_variance is not None:
+        return _cavity(stats)
     return stats.bounded_cavity(_exceeds_bound(stats)), _first_order_warnings(stats)
 
 
@@ -151,7 +156,7 @@ class Estimator:
         """
         if self.name in ("first_order", "diagonal"):
             return stats.error
-        if self.name == "bounded_cavity":
+        if self.name == "bounded_cavity" and stats.stated_cavity_variance is None:
             xp = array_namespace(stats.f)
             return xp.where(_exceeds_bound(stats)[:, None], stats.error, stats.removal_error())
         return stats.removal_error()

@@ -41,13 +41,15 @@ class FullVariance(BatchStatistics):
     `subgradient [n, c]` replaces `w ∇_f ℓ` for losses with kinks: the element of the subdifferential that the fit
     selected (dual variables). `out_of_bag [n, c]`: outputs of those members of an ensemble that were not trained on the
     example, NaN where there are none. `penalty_response s [n, c]`: how outputs move as the example takes its share of a
-    penalty per unit of weight along, `w xᵀS⁻¹∇ψ`.
+    penalty per unit of weight along, `w xᵀS⁻¹∇ψ`. `stated_cavity_variance [n, c, c]`: `V (I − ΛV)⁻¹` of posteriors that
+    know it without the difference `I − ΛV`.
     """
 
     variance: Array
     subgradient: Array | None = None
     out_of_bag: Array | None = None
     penalty_response: Array | None = None
+    stated_cavity_variance: Array | None = None
 
     @cached_property
     def error(self) -> Array:
@@ -69,6 +71,13 @@ class FullVariance(BatchStatistics):
         """Largest eigenvalue of `ΛV`: `[n]`."""
         return array_namespace(self.f).max(self.spectrum[0], axis=-1)
 
+    @cached_property
+    def cavity_variance(self) -> Array:
+        """`V (I − ΛV)⁻¹ [n, c, c]`, the variance of `f_i` without example `i`; NaN at the bound unless stated."""
+        if self.stated_cavity_variance is not None:
+            return self.stated_cavity_variance
+        return inflated_variance(self.variance, *self.spectrum)
+
     @property
     def leverage(self) -> Array:
         """`h = tr(ΛV)`: `[n]`."""
@@ -88,14 +97,14 @@ class FullVariance(BatchStatistics):
         error = self.error
         if self.penalty_response is not None:
             error = error + matvec(self.curvature, self.penalty_response)
-        return self.with_penalty_response(matvec(inflated_variance(self.variance, *self.spectrum), error))
+        return self.with_penalty_response(matvec(self.cavity_variance, error))
 
     def removal_error(self) -> Array:
         """`(I − ΛV)⁻¹ (e + Λ s)`: `[n, c]`, with which `V` gives the cavity deviation without `s`; NaN at the bound."""
         error = self.error
         if self.penalty_response is not None:
             error = error + matvec(self.curvature, self.penalty_response)
-        return error + matvec(self.curvature, matvec(inflated_variance(self.variance, *self.spectrum), error))
+        return error + matvec(self.curvature, matvec(self.cavity_variance, error))
 
     def with_penalty_response(self, deviation: Array) -> Array:
         """A deviation plus `s`."""

@@ -30,6 +30,7 @@ class SketchedVariance(BatchStatistics):
     scale: Array
     gram: Array
     matvec: Callable[[Array], Array]
+    stated_cavity_variance: None = None
 
     @cached_property
     def error(self) -> Array:

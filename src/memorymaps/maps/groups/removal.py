@@ -13,7 +13,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import GroupSystem
 from memorymaps.posteriors.approximation import Approximation
-from memorymaps.posteriors.capabilities import capabilities_of
+from memorymaps.posteriors.capabilities import GroupRemoval, capabilities_of
 from memorymaps.posteriors.group_refits import refit_coordinates, refit_groups, removal_capabilities
 from memorymaps.posteriors.origin import Origin
 
@@ -53,6 +53,11 @@ def remove_groups(origin: Origin, members: list[Array]) -> GroupChanges:
             lambda start, b: refits.deviation[start : start + len(b)], warning=refits.warning,
             coefficients=refits.coefficients,
         )  # fmt: skip
+    stated = stated_removals(origin, members)
+    if stated is not None:
+        deviation = np.stack([each.deviation for each in stated], axis=-1)
+        scores = _scores(origin, [each.log_integral for each in stated])
+        return GroupChanges(lambda start, b: deviation[start : start + len(b)], log_integral=scores)
     if root is not None:
         return _with_coordinates(origin, root, members, None, None)
     return GroupChanges(_by_iteration(origin, members))
@@ -62,16 +67,24 @@ def _with_coordinates(
     origin: Origin, root: Callable[[Any], Array], members: list[Array], u: Array | None, warning: tuple[str, ...] | None
 ) -> GroupChanges:
     """Changes `Z u` with `u [g, r]` of refits, or, for None, of one step."""
-    systems = (_group_system(origin, root, rows) for rows in members)
     known = [None] * len(members) if u is None else list(u)
-    found = [_solved(origin, rows, each, system) for rows, each, system in zip(members, known, systems, strict=True)]
+    found = [_solved(origin, root, rows, each) for rows, each in zip(members, known, strict=True)]
     coordinates = np.stack([each for each, _ in found])
     deviation = functools.partial(_linear_deviation, root, coordinates.T)
-    has_score = origin.posterior.description.approximation in _OWN_CURVATURE
-    has_score = (
-        has_score and origin.posterior.likelihood.is_density and capabilities_of(origin.posterior).penalty is None
-    )
-    return GroupChanges(deviation, coordinates, np.asarray([each for _, each in found]) if has_score else None, warning)
+    return GroupChanges(deviation, coordinates, _scores(origin, [each for _, each in found]), warning)
+
+
+def _scores(origin: Origin, log_integrals: list[float]) -> Array | None:
+    """The log integrals `[g]` of models whose joint log scores they are."""
+    exact = origin.posterior.description.approximation in _OWN_CURVATURE
+    known = exact and origin.posterior.likelihood.is_density and capabilities_of(origin.posterior).penalty is None
+    return np.asarray(log_integrals) if known else None
+
+
+def stated_removals(origin: Origin, members: list[Array]) -> list[GroupRemoval] | None:
+    """The removals of groups of training rows as the posterior computes them; None where it does not."""
+    remove = capabilities_of(origin.posterior).group_removal
+    return None if remove is None else [remove(np.sort(rows)) for rows in members]
 
 
 def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Array) -> Array:
@@ -79,15 +92,16 @@ def removal_coordinates(origin: Origin, root: Callable[[Any], Array], rows: Arra
 
     NaN where the other examples do not determine the parameters.
     """
-    return _solved(origin, rows, None, _group_system(origin, root, rows))[0]
+    return _solved(origin, root, rows, None)[0]
 
 
 def _linear_deviation(root: Callable[[Any], Array], u: Array, start: int, batch: Batch) -> Array:
     return np.tensordot(root(batch.inputs), u, axes=(-1, 0))
 
 
-def _solved(origin: Origin, rows: Array, u: Array | None, system: GroupSystem) -> tuple[Array, float]:
+def _solved(origin: Origin, root: Callable[[Any], Array], rows: Array, u: Array | None) -> tuple[Array, float]:
     """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
+    system = _group_system(origin, root, rows)
     if not _is_positive_definite(system.matrix):
         return (np.full(len(system.gradient), np.nan) if u is None else u), np.nan
     found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u

@@ -11,6 +11,7 @@ Memory is `N²` numbers: 10,000 examples take 0.8 GB.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,11 +21,12 @@ import numpy as np
 from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.linalg.lapack import dtrtri
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian, diagonal_matrix
 from memorymaps.data.examples import DataError
-from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, Refit
+from memorymaps.models.smoothing import FittedErrors
+from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, GroupRemoval, Refit
 from memorymaps.posteriors.contract import Description, Marginals
 
 Kernel = Callable[[Any, Any], Array]  # k(x, x') [n, n'], without noise
@@ -69,7 +71,7 @@ class GramConditional:
         except np.linalg.LinAlgError as error:
             raise DataError(
                 "the kernel is not positive semi-definite on the training data: fit with one that is, such as "
-                "kernel='rbf'"
+                "kernel='rbf', or with a larger alpha where only rounding makes it so"
             ) from error
         whitened_ones = solve_triangular(cholesky_factor, sqrt_curvature, lower=True) if intercept else None
         return cls(rows, sqrt_curvature, cholesky_factor, whitened_ones)
@@ -90,21 +92,36 @@ class GramConditional:
             return whitened, np.zeros(len(cross))
         return whitened, self._intercept_coordinate(whitened)
 
+    @cached_property
+    def inverse_root(self) -> Array:
+        """`G [m, m]` of the `rows`: `I − √Λ V √Λ = GᵀG`, so that `1 − h_i = Σ_k G_ki²` is not a difference.
+
+        `G = L⁻¹`, as `(I + √Λ K √Λ)⁻¹ = I − √Λ V √Λ`; with an intercept it is projected off `L⁻¹√Λ1`.
+        """
+        inverse = np.asarray(dtrtri(self.cholesky_factor, lower=1)[0])
+        if self.whitened_ones is None:
+            return inverse
+        ones = self.whitened_ones / np.linalg.norm(self.whitened_ones)
+        return inverse - ones[:, None] * (ones @ inverse)
+
+    @cached_property
+    def remaining(self) -> Array:
+        """`1 − h [m]` of the `rows`, positive however small."""
+        return np.asarray(np.sum(self.inverse_root**2, axis=0))
+
     def training_variance(self, gram: Array, wanted: Array) -> Array:
         """`V [N]` at the training inputs, from their Gram matrix: `variance(gram, diagonal)` in a third of the time.
 
-        `V_ii = (1 − (B⁻¹)_ii)/Λ_i`, `B = LLᵀ`, where that is not a difference of nearly equal numbers. Rows that are
-        not `wanted [N]` have no curvature, and their prior variance is told.
+        `V_ii = h_i/Λ_i`, but the difference `variance` takes where `h` is small and `1/Λ` larger than `k(x, x)`, as
+        that has the smaller rounding error there. Rows that are not `wanted [N]` have no curvature, and their prior
+        variance is told.
         """
-        inverse, prior_variance = dtrtri(self.cholesky_factor, lower=1)[0], np.diagonal(gram)
-        reduction = 1 - np.sum(inverse**2, axis=0)
-        v, told = prior_variance.copy(), reduction > _CANCELLED
-        v[self.rows] = reduction / self.sqrt_curvature**2
-        if self.whitened_ones is not None:
-            ones = self.whitened_ones
-            v[self.rows] += (ones @ inverse / self.sqrt_curvature) ** 2 / (ones @ ones)
+        v, h, noise = np.array(np.diagonal(gram)), 1 - self.remaining, 1 / self.sqrt_curvature**2
+        told = (h > _CANCELLED) | (noise <= v[self.rows])
         others = np.setdiff1d(np.flatnonzero(wanted), self.rows[told])
-        v[others] = self.variance(gram[others], prior_variance[others])
+        prior_variance = v[others]
+        v[self.rows] = np.clip(h, 0, None) * noise
+        v[others] = self.variance(gram[others], prior_variance)
         return v
 
     def intercept_coordinate(self, cross: Array) -> Array:
@@ -128,7 +145,7 @@ class KernelOutput:
     """One output of a kernel model.
 
     `kernel`: `k(x, x')`; `gram`: `K [N, N]` at the training inputs; `curvature`: `Λ [N]`; `scale`: the prior covariance
-    is `scale · k`.
+    is `scale · k`; `error`: gradients `w e [N]` of the losses from the dual coefficients, of models that state them.
     """
 
     kernel: Kernel
@@ -137,6 +154,7 @@ class KernelOutput:
     curvature: Array
     intercept: bool = False
     scale: float = 1.0
+    error: Array | None = None
 
     @cached_property
     def conditional(self) -> GramConditional:
@@ -156,10 +174,64 @@ class KernelOutput:
         (left, of_left), (right, of_right) = (self.conditional.coordinates(cross) for cross in crosses)
         return np.asarray(self.scale * (prior - left.T @ right + np.outer(of_left, of_right)))
 
+    @cached_property
+    def training_variance(self) -> Array:
+        """`V [N]` at the training inputs."""
+        everyone = np.ones(len(self.gram), dtype=bool)
+        return self.scale * self.conditional.training_variance(self.gram, everyone)
+
+    @property
+    def cavity_variance(self) -> Array:
+        """`V/(1 − h) [N]`: the variance of each training example's output without it."""
+        v = self.training_variance.copy()
+        v[self.conditional.rows] /= self.conditional.remaining
+        return v
+
     @property
     def effective_parameters(self) -> float:
         """`Σ Λ_i V_i`, the effective number of parameters."""
-        return float(self.scale * self.curvature @ self.conditional.variance(self.gram, np.diagonal(self.gram)))
+        return float(self.curvature @ self.training_variance)
+
+    def training_covariance(self, cross: Array) -> Callable[[Array], Array]:
+        """Function from training rows to `V(x_i, x) [n, k]`, of `k(x, X) [k, N]`.
+
+        `Λ⁻¹A k(X, x)`, which is no difference from `k`; the difference for rows without curvature.
+        """
+        conditional = self.conditional
+        found, whitened = self.scale * cross.T, conditional.coordinates(cross)[0]
+        others = np.setdiff1d(np.arange(len(found)), conditional.rows)
+        found[others] -= self.scale * conditional.coordinates(self.gram[others])[0].T @ whitened
+        solved = solve_triangular(conditional.cholesky_factor, whitened, lower=True, trans="T")
+        found[conditional.rows] = self.scale * solved / conditional.sqrt_curvature[:, None]
+        return lambda rows: found[rows]
+
+    def group_removal(self, members: Array) -> GroupRemoval:
+        """The removal of training rows together, `deviation [N]` and `error [m]`, without cancellation.
+
+        With `P = (I + √Λ K √Λ)⁻¹` and `g = P_MM⁻¹ Λ^{-1/2} e_M`: the error is `√Λ g`, and `Δf` is `(√Λ g − e)/Λ` of the
+        members, `−Λ^{-1/2} P_{·M} g` of the others, `K √Λ P_{·M} g` of rows without curvature.
+        """
+        rows, root, g = self.conditional.rows, self.conditional.sqrt_curvature, self.conditional.inverse_root
+        known = np.isin(members, rows)
+        place = np.searchsorted(rows, members[known])
+        error = np.array(np.asarray(self.error)[members])
+        of_members = g.T @ g[:, place]  # P_{·M}
+        factor = np.linalg.qr(g[:, place], mode="r")  # RᵀR = P_MM
+        solved = solve_triangular(factor, solve_triangular(factor, error[known] / root[place], trans="T"))
+        change = root[place] * solved
+        moved = -of_members @ solved / root
+        moved[place] = (change - error[known]) / root[place] ** 2
+        deviation = self.gram[:, rows] @ (root * (of_members @ solved))
+        deviation[rows] = moved
+        deviation = self.scale * deviation
+        integral = np.sum(np.log(np.abs(np.diagonal(factor)))) - 0.5 * error @ deviation[members]
+        error[known] = change
+        return GroupRemoval(deviation, error, float(integral))
+
+    @property
+    def residual_df(self) -> float:
+        """`Σ (1 − h)` over the examples with curvature, positive however small."""
+        return float(np.sum(self.conditional.remaining))
 
     @cached_property
     def _coordinates(self) -> Array:
@@ -221,7 +293,9 @@ def gram_coordinates(gram: Array, apply_curvature: Callable[[Array], Array]) -> 
 class GramPosterior:
     """`q(f)` of a kernel model with independent outputs.
 
-    `outputs`: inputs → `f [n, c]` of the fitted model. Group removal is exact for Gaussian likelihoods.
+    `outputs`: inputs → `f [n, c]` of the fitted model. Group removal is exact for Gaussian likelihoods. `fitted`: the
+    gradients of the losses from the dual coefficients, of models that state them: their training examples' `1 − h`,
+    left out alone or together, is then computed without cancellation, however small the noise.
     """
 
     likelihood: Likelihood
@@ -229,16 +303,46 @@ class GramPosterior:
     outputs: Callable[[Any], Array]
     kernel_outputs: tuple[KernelOutput, ...]
     refits: Refit | None = field(default=None, kw_only=True)
+    fitted: FittedErrors | None = field(default=None, kw_only=True)
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances, and refits."""
+        """Cross-covariances, refits, and what dual coefficients tell."""
         exact = isinstance(self.likelihood, Gaussian)
         numbers = len(self.kernel_outputs) * len(self.kernel_outputs[0].gram)
-        return Capabilities(
+        found = Capabilities(
             covariance_root=self.covariance_root, cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             refit=self.refits, group_refit=None if exact else self.refits, interpolate=self.interpolate,
         )  # fmt: skip
+        if self.fitted is None:
+            return found
+        return dataclasses.replace(
+            found, cross_covariance=CrossCovariance(self.cross_covariance, numbers, self.training_covariance),
+            subgradient=self.fitted, training_marginals=self.training_marginals,
+            group_removal=self.group_removal,
+        )  # fmt: skip
+
+    def training_marginals(self, batch: Batch) -> Marginals:
+        """`f`, `V` and the variances without each example, for training examples, which are told by their ids."""
+        assert self.fitted is not None
+        rows = self.fitted.rows(batch.ids)
+        v, cavity = (
+            diagonal_matrix(np.stack([column[rows] for column in columns], axis=1))
+            for columns in (
+                [part.training_variance for part in self.kernel_outputs],
+                [part.cavity_variance for part in self.kernel_outputs],
+            )
+        )
+        return Marginals(self.outputs(batch.inputs), v, cavity_variance=cavity)
+
+    def group_removal(self, rows: Array) -> GroupRemoval:
+        """The removal of some training rows together."""
+        found = [part.group_removal(rows) for part in self.kernel_outputs]
+        return GroupRemoval(
+            np.stack([one.deviation for one in found], axis=1),
+            np.stack([one.error for one in found], axis=1),
+            sum(one.log_integral for one in found),
+        )
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]` and the diagonal `V [n, c, c]`."""
@@ -263,6 +367,19 @@ class GramPosterior:
                     priors[key] = part.kernel(inputs, queries), part.kernel(inputs, x), part.kernel(queries, x)
                 columns.append(part.covariance(priors[key][0], priors[key][1:]))
             return np.asarray(diagonal_matrix(np.stack(columns, axis=2)).transpose(0, 2, 1, 3))
+
+        return covariance
+
+    def training_covariance(self, queries: Any) -> Callable[[Batch], Array]:
+        """As `cross_covariance`, of training examples, which are told by their ids."""
+        assert self.fitted is not None
+        fitted, found = self.fitted, []
+        for part in self.kernel_outputs:
+            found.append(part.training_covariance(part.kernel(queries, part.training_inputs)))
+
+        def covariance(batch: Batch) -> Array:
+            columns = np.stack([of(np.asarray(fitted.rows(batch.ids))) for of in found], axis=2)
+            return np.asarray(diagonal_matrix(columns).transpose(0, 2, 1, 3))
 
         return covariance
 

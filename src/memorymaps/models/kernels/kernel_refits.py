@@ -10,31 +10,23 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.perturbation.group_removal import group_coordinates
 from memorymaps.data.examples import Examples
 from memorymaps.posteriors.capabilities import RefitOnRequest
-from memorymaps.posteriors.origin import Origin
 
 _CONVERGED = 1e-10  # largest change of a dual variable in a Newton step at which it ends
 
 
 @dataclass(frozen=True)
 class GaussianRefit(RefitOnRequest):
-    """Refits of a model with Gaussian noise, `Δf = Z(I − Z_MᵀΛ_MZ_M)⁻¹Z_Mᵀe_M`; `posteriors.capabilities.Refit`."""
+    """Refits of a model with Gaussian noise, `Δf = V_{·M}(I − Λ_M V_MM)⁻¹e_M`; `posteriors.capabilities.Refit`."""
 
     posterior: Any
     examples: Examples
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`."""
-        inputs, root = self.examples.take(wanted).inputs, self.posterior.covariance_root
-        f = self.posterior.marginals(inputs).f
-        if not len(removed):
-            return f, 0.0
-        batch = self.examples.take(removed)
-        stats: Any = Origin(self.posterior, self.examples).batch_statistics(batch)
-        u = group_coordinates([(stats.error, root(batch.inputs), stats.curvature)])
-        return f + root(inputs) @ u, 0.0
+        f = self.posterior.marginals(self.examples.take(wanted).inputs).f
+        return (f + self.posterior.group_removal(np.sort(removed)).deviation[wanted] if len(removed) else f), 0.0
 
 
 @dataclass(frozen=True)

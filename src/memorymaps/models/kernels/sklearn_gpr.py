@@ -22,8 +22,10 @@ from memorymaps.models.kernels.fit_checks import check_regression_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_functions import vector_inputs
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
+from memorymaps.models.kernels.rounding import Rounding
 from memorymaps.models.linear.design_matrix import Design
 from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.models.smoothing import FittedErrors
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
@@ -99,7 +101,12 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
     gram = model.kernel_(model.X_train_, model.X_train_)
     check_regression_fit(model, gram, noise, y)
     kernel = _kernel(model)
-    parts = tuple(KernelOutput(kernel, model.X_train_, gram, 1 / (s * noise), scale=float(s)) for s in scale)
+    errors = -np.reshape(model.alpha_, y.shape).astype(float) / np.sqrt(scale)
+    parts = tuple(
+        KernelOutput(kernel, model.X_train_, gram, 1 / (s * noise), scale=float(s), error=e)
+        for s, e in zip(scale, errors.T, strict=True)
+    )
+    rounding = Rounding.of(parts, float(np.finfo(model.alpha_.dtype).eps))
     description = Description(
         model="scikit-learn GaussianProcessRegressor",
         approximation=Approximation.EXACT,
@@ -111,9 +118,14 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
         hyperparameters_held=CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
+        cautions=rounding.cautions("alpha", "a larger alpha, or add a WhiteKernel"),
+        relative_error=rounding.stated,
         methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    found = GramPosterior(Gaussian(description.dispersion or 1.0), description, _predict_function(model), parts)
+    found = GramPosterior(
+        Gaussian(description.dispersion or 1.0), description, _predict_function(model), parts,
+        fitted=FittedErrors.of(data.ids, errors),
+    )  # fmt: skip
     return dataclasses.replace(found, refits=GaussianRefit(found, examples))
 
 

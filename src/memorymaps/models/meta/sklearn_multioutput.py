@@ -27,6 +27,7 @@ from memorymaps.models.sklearn_targets import apply_class_weights, class_weights
 from memorymaps.posteriors.capabilities import (
     Capabilities,
     CrossCovariance,
+    GroupRemoval,
     NewtonRefit,
     PenaltyPerWeight,
     Refit,
@@ -152,9 +153,41 @@ class MultiOutputPosterior:
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f` concatenated over targets, `V` block-diagonal."""
-        found = [part.marginals(inputs) for part in self.parts]
-        f, variance = np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found])
-        return Marginals(f, variance, _joint_spread(found))
+        return _joint_marginals([part.marginals(inputs) for part in self.parts])
+
+
+def _joint_marginals(found: Sequence[Marginals]) -> Marginals:
+    """`f` concatenated, variances block-diagonal; cavity variances where all parts state them."""
+    f, variance = np.concatenate([m.f for m in found], axis=1), _blocks([m.variance for m in found])
+    without = [m.cavity_variance for m in found if m.cavity_variance is not None]
+    return Marginals(f, variance, _joint_spread(found), _blocks(without) if len(without) == len(found) else None)
+
+
+def _joint_training_marginals(parts: Sequence[Posterior], able: Sequence[Capabilities]) -> Any:
+    """`batch → Marginals` of training examples, where a part has its own for them."""
+    own = [each.training_marginals for each in able]
+    if all(of is None for of in own):
+        return None
+
+    def of_batch(batch: Batch) -> Marginals:
+        pairs = zip(parts, own, strict=True)
+        return _joint_marginals([part.marginals(batch.inputs) if of is None else of(batch) for part, of in pairs])
+
+    return of_batch
+
+
+def _joint_group_removal(removals: Sequence[Callable[[Array], GroupRemoval]]) -> Callable[[Array], GroupRemoval]:
+    """Of independent models: outputs concatenated, log integrals added."""
+
+    def of_rows(rows: Array) -> GroupRemoval:
+        found = [remove(rows) for remove in removals]
+        return GroupRemoval(
+            np.concatenate([one.deviation for one in found], axis=1),
+            np.concatenate([one.error for one in found], axis=1),
+            sum(one.log_integral for one in found),
+        )
+
+    return of_rows
 
 
 def _joint_spread(found: Sequence[Marginals]) -> Array | None:
@@ -174,6 +207,7 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
     bags = [each.out_of_bag for each in able]
     crossed = [each.cross_covariance for each in able]
     without_rest = [each.undetermined for each in able if each.undetermined is not None]
+    stated = [each.group_removal for each in able]
     newton, grouped = [each.newton for each in able], [each.group_refit for each in able]
     return Capabilities(
         covariance_root=None if None in roots else lambda x: _blocks([root(x) for root in roots if root]),
@@ -184,6 +218,8 @@ def combined(parts: Sequence[Posterior]) -> Capabilities:
         group_refit=None if None in grouped else JointRefit(tuple(each for each in grouped if each)),
         out_of_bag=None if None in bags else lambda batch: np.concatenate([of(batch) for of in bags if of], axis=1),
         undetermined=_joint_undetermined(without_rest),
+        training_marginals=_joint_training_marginals(parts, able),
+        group_removal=None if None in stated else _joint_group_removal([each for each in stated if each]),
         newton=None if None in newton else JointNewtonRefit(tuple(each for each in newton if each)),
         penalty=_joint_penalty(tuple(each.penalty for each in able if each.penalty), len(able)),
     )
@@ -199,18 +235,19 @@ def _joint_undetermined(parts: Sequence[Undetermined]) -> Undetermined | None:
 def _joint_cross_covariance(parts: Sequence[CrossCovariance]) -> CrossCovariance:
     """Covariances `[n, Σc, k, Σc]` of independent models: zero between outputs of different ones."""
 
+    def joint(each: Sequence[Callable[[Any], Array]], inputs: Any) -> Array:
+        found = [one(inputs).transpose(0, 2, 1, 3) for one in each]  # [n, k, c, c]
+        n, k = found[0].shape[:2]
+        blocks = _blocks([one.reshape(n * k, *one.shape[2:]) for one in found])
+        return blocks.reshape(n, k, *blocks.shape[1:]).transpose(0, 2, 1, 3)
+
     def at(queries: Any) -> Callable[[Any], Array]:
-        each = [part.at(queries) for part in parts]
+        return functools.partial(joint, [part.at(queries) for part in parts])
 
-        def covariance(inputs: Any) -> Array:
-            found = [one(inputs).transpose(0, 2, 1, 3) for one in each]  # [n, k, c, c]
-            n, k = found[0].shape[:2]
-            joint = _blocks([one.reshape(n * k, *one.shape[2:]) for one in found])
-            return joint.reshape(n, k, *joint.shape[1:]).transpose(0, 2, 1, 3)
+    def of_training(queries: Any) -> Callable[[Batch], Array]:
+        return functools.partial(joint, [part.of_batch(queries) for part in parts])
 
-        return covariance
-
-    return CrossCovariance(at, sum(part.numbers for part in parts))
+    return CrossCovariance(at, sum(part.numbers for part in parts), of_training)
 
 
 def _joint_penalty(parts: tuple[PenaltyPerWeight, ...], models: int) -> PenaltyPerWeight | None:
@@ -359,6 +396,8 @@ def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
         parameters=(), aliased=(), classes=(), rank=None, dispersion=None, residual_df=None, dispersion_estimated=False,
         effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
         distance=max((part.description.distance or 0.0) for part in parts),
+        cautions=tuple(dict.fromkeys(caution for part in parts for caution in part.description.cautions)),
+        relative_error=max((part.description.relative_error or 0.0) for part in parts) or None,
     )  # fmt: skip
     return MultiOutputPosterior(parts, ProductLikelihood(likelihoods, sizes), description)
 

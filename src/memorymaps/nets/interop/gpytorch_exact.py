@@ -26,6 +26,8 @@ from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.gather import check_training_data, gather_examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
+from memorymaps.models.kernels.rounding import Rounding
+from memorymaps.models.smoothing import FittedErrors
 from memorymaps.nets.interop.gpytorch_checks import check_prior
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -142,8 +144,9 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     prior = GPPrior(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
-    gram_output = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))
+    gram_output = KernelOutput(prior.kernel, whole.inputs, gram, 1 / noise, error=-alpha)
+    rounding = Rounding.of((gram_output,), torch.finfo(next(model.parameters()).dtype).eps)
     description = Description(
         model=f"GPyTorch {type(model).__name__} (ExactGP)",
         approximation=Approximation.EXACT,
@@ -155,13 +158,16 @@ def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
         dispersion=float(np.mean(noise)),
         hyperparameters_held=TRAINED_HYPERPARAMETERS,
         notes=(FIXED_HYPERPARAMETERS,),
+        cautions=rounding.cautions("noise", "a larger likelihood.noise"),
+        relative_error=rounding.stated,
         methods=("nickl2023memory", "tailor2023maps", "rasmussen2006gaussian"),
     )
 
     def outputs(inputs: Any) -> Array:
         return (prior.mean(inputs) + prior.kernel(inputs, whole.inputs) @ alpha)[:, None]
 
-    return GramPosterior(Gaussian(float(np.mean(noise))), description, outputs, (gram_output,))
+    fitted = FittedErrors.of(whole.ids, -alpha[:, None])
+    return GramPosterior(Gaussian(float(np.mean(noise))), description, outputs, (gram_output,), fitted=fitted)
 
 
 def _needs_likelihood(model: Any, *_: Any) -> Any:
