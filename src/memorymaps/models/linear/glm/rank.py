@@ -5,14 +5,10 @@ from __future__ import annotations
 from memorymaps.core.covariance_roots import AnyCovarianceRoot, IndependentCovarianceRoots
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.glm.model import LinearModel
+from memorymaps.models.linear.glm.rounding import cautions, stated
 
 _OF_A_DIRECTION = (
     2.0  # relative error of leverages where one of as many directions as the rank is missing: √3 of random ones
-)
-_STATED, _WARNED = 1e-4, 0.01  # relative errors from which rounding is stated, and warned of
-_CAUTION = (
-    "nearly collinear columns: rounding may change leverages by {error:.0%}. Drop one of the columns that nearly are "
-    "combinations of others, or replace it by its difference from them"
 )
 _FEWER = (
     "nearly collinear columns: the fit kept {kept} directions, of which double precision determines {rank}; a map of "
@@ -36,8 +32,8 @@ def check_rank(model: LinearModel, structure: AnyCovarianceRoot) -> None:
 
 def rounding_error(model: LinearModel, structure: AnyCovarianceRoot) -> float | None:
     """Relative error of leverages by rounding, or by directions that only the fit has; `None` below 1e-4."""
-    error = max(structure.rounding, _OF_A_DIRECTION * missing_directions(model, structure) / max(1, structure.rank))
-    return error if error >= _STATED else None
+    missing = _OF_A_DIRECTION * missing_directions(model, structure) / max(1, structure.rank)
+    return stated(max(structure.rounding, missing))
 
 
 def rounding_cautions(model: LinearModel, structure: AnyCovarianceRoot) -> tuple[str, ...]:
@@ -45,7 +41,7 @@ def rounding_cautions(model: LinearModel, structure: AnyCovarianceRoot) -> tuple
     if missing_directions(model, structure) and model.rank is not None:
         rank = min(root.rank for root in _roots(structure))
         return (_FEWER.format(kept=model.rank.kept, rank=rank),)
-    return (_CAUTION.format(error=structure.rounding),) if structure.rounding >= _WARNED else ()
+    return cautions(structure.rounding)
 
 
 def missing_directions(model: LinearModel, structure: AnyCovarianceRoot) -> int:

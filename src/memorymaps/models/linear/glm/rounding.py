@@ -13,9 +13,17 @@ _CAUTION = (
 )
 
 
+def stated(error: float) -> float | None:
+    """A relative error of leverages, where it is worth stating."""
+    return error if error >= _STATED else None
+
+
+def cautions(error: float) -> tuple[str, ...]:
+    """A sentence where rounding may change leverages by a percent or more."""
+    return (_CAUTION.format(error=error),) if error >= _WARNED else ()
+
+
 def with_rounding(description: Description, error: float) -> Description:
     """The description with the relative `error` of leverages by rounding, where it is worth stating."""
-    if error < _STATED:
-        return description
-    cautions = (_CAUTION.format(error=error),) if error >= _WARNED else ()
-    return dataclasses.replace(description, relative_error=error, cautions=(*description.cautions, *cautions))
+    found = (*description.cautions, *cautions(error))
+    return dataclasses.replace(description, relative_error=stated(error), cautions=found)
