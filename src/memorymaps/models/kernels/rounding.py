@@ -33,7 +33,7 @@ class Rounding:
     @classmethod
     def of(cls, parts: Sequence[KernelOutput], epsilon: float) -> Rounding:
         """The largest of some outputs, of models that compute with the relative accuracy `epsilon`."""
-        condition = max(condition_number(part.conditional.cholesky_factor) for part in parts)
+        condition = max(map(condition_number, parts))
         if epsilon * condition < _STATED:
             return cls(condition, epsilon * condition)
         return cls(condition, _SAFETY * max(change_by_rounding(part, epsilon) for part in parts))
@@ -54,14 +54,16 @@ class Rounding:
         )
 
 
-def condition_number(cholesky_factor: Array) -> float:
-    """Condition number in the 1-norm of `LLᵀ`, scaled to a diagonal of ones; estimated by LAPACK's `dpocon`.
+def condition_number(part: KernelOutput) -> float:
+    """Condition number in the 1-norm of `I + √Λ K √Λ = LLᵀ`, scaled to a diagonal of ones; by LAPACK's `dpocon`.
 
     Rounding errors of Cholesky's method do not depend on the scales of rows [Demmel 1989].
     """
-    factor = cholesky_factor / np.linalg.norm(cholesky_factor, axis=1, keepdims=True)
-    norm = np.linalg.norm(factor @ factor.T, 1)
-    reciprocal = float(dpocon(np.asfortranarray(factor), norm, uplo="L")[0])
+    factor, rows = part.conditional.cholesky_factor, part.conditional.rows
+    length = np.linalg.norm(factor, axis=1)
+    size = part.conditional.sqrt_curvature / length
+    columns = np.abs(part.gram[np.ix_(rows, rows)]).T @ size * size + 1 / length**2  # as if all of K were positive
+    reciprocal = float(dpocon(np.asfortranarray(factor / length[:, None]), np.max(columns, initial=0.0), uplo="L")[0])
     return 1 / reciprocal if reciprocal > 0 else np.inf
 
 
