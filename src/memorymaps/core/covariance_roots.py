@@ -20,18 +20,12 @@ import scipy.linalg as sl
 from scipy.linalg.blas import dtrmm
 
 from memorymaps.core.arrays import Array
-from memorymaps.core.orthonormal_columns import OrthonormalColumns
+from memorymaps.core.orthonormal_columns import NEAR, OrthonormalColumns, UnaliasedColumns, unaliased_columns
 
 _MAX_ROWS = 65_536  # rows processed at once
 _BLOCK_ROWS = 8_192  # rows of one Householder QR: small enough for the cache, large enough for BLAS
 _WELL_CONDITIONED = 1e4  # with such a preconditioner at most four of sixteen digits are lost
 _NEARLY_ORTHOGONAL = 1e3  # condition number of the preconditioned Gram matrix
-_EPSILON = float(np.finfo(float).eps)
-_LOST = 200.0  # `ε` of the columns that a combination is made of; QR leaves 36 `ε` of two million rows (measured)
-_COMBINATION = 1e-7  # of its length: a column that is farther from the span of others is not a combination of them
-_NEAR = 1e-3  # of its length: a column that is farther loses three of sixteen digits at most
-_ROUNDING = 10.0  # errors of leverages in `ε` of the same: the largest measured, 0.1 to 2 as a rule
-_SAME_SPAN = 0.01  # relative change of leverages up to which columns that a fit has dropped may be left out
 _SUMMED = 4.0  # `ε` by which sums of products are rounded, beside eigenvalues of about one: 0.1 to 3.2 measured
 _NO_CURVATURE = 1e-12  # relative curvature below which a common change of all outputs counts as unpenalised
 
@@ -277,70 +271,6 @@ def _condition(triangle: Array) -> float:
     return float(np.linalg.cond(triangle / size))
 
 
-@dataclass(frozen=True)
-class UnaliasedColumns:
-    """The columns of a design that are not combinations of earlier ones, and what rounding changes of their span.
-
-    Attributes
-    ----------
-    places : positions of the columns `[r]`.
-    distances : length of each one's component orthogonal to earlier ones, relative to its own `[r]`.
-    rounding : estimate of the relative error of leverages.
-    """
-
-    places: Array
-    distances: Array
-    rounding: float
-
-
-def unaliased_columns(triangle: Array, rank: int | None = None) -> UnaliasedColumns:
-    """The columns that are not linear combinations of earlier ones, to rounding, or as many as a fit's rank.
-
-    From left to right, a column `x_j = Σ_k c_k x_k + rest` is dropped where `‖rest‖ ≤ 200 ε (‖x_j‖ + Σ_k |c_k| ‖x_k‖)`.
-    `triangle [q, p]` is any matrix with the design's Gram matrix. Where the fit states a smaller `rank`, nearer columns
-    are dropped as well, if that changes the span by less than a hundredth: else all are returned.
-    """
-    every = found = _farther_columns(triangle, 0.0)
-    dropped = 0.0
-    while rank is not None and len(found.places) > rank and dropped <= _SAME_SPAN:
-        dropped = float(np.sort(found.distances)[len(found.places) - rank - 1])
-        found = _farther_columns(triangle, dropped)
-    moved = dropped / min(found.distances, default=1.0)
-    return dataclasses.replace(found, rounding=max(found.rounding, moved)) if moved <= _SAME_SPAN else every
-
-
-def _farther_columns(triangle: Array, least: float) -> UnaliasedColumns:
-    """The columns farther from the span of earlier ones than rounding, and than `least` of their length."""
-    sizes, vectors = np.linalg.norm(triangle, axis=0), np.zeros(triangle.shape, order="F")
-    upper = np.zeros((triangle.shape[1],) * 2, order="F")  # kept columns in the basis that they make
-    places: list[int] = []
-    distances, rounding = [], 0.0
-    for j, column in enumerate(triangle.T):
-        k = len(places)
-        basis = vectors[:, :k]
-        inside = basis.T @ column
-        rest = column - basis @ inside
-        rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
-        size = float(np.linalg.norm(rest))
-        if size == 0 or size / sizes[j] <= least or k == len(triangle):
-            continue
-        near = size <= _NEAR * sizes[j]
-        combined = _combined_size(upper[:k, :k], inside, sizes[places]) if near else sizes[j]
-        rounded = _EPSILON * float(sizes[j] + combined)
-        if size <= _COMBINATION * sizes[j] and size <= _LOST * rounded:
-            continue
-        upper[:k, k], upper[k, k], vectors[:, k] = inside, size, rest / size
-        places.append(j)
-        distances.append(size / sizes[j])
-        rounding = max(rounding, _ROUNDING * rounded / size)
-    return UnaliasedColumns(np.asarray(places, dtype=np.intp), np.asarray(distances), rounding)
-
-
-def _combined_size(upper: Array, inside: Array, sizes: Array) -> float:
-    """`Σ_k |c_k| ‖x_k‖` of the combination of kept columns nearest to one that is `inside [k]` their span."""
-    return float(np.abs(sl.solve_triangular(upper, inside)) @ sizes)
-
-
 def root_from_triangular(triangle: Array, rank: int | None = None) -> tuple[Array, UnaliasedColumns]:
     """`W [p, r]` with `W Wᵀ` a generalised inverse of `RᵀR`, zero in aliased rows; and the unaliased columns.
 
@@ -502,4 +432,4 @@ def _restricted_root(triangle: Array, free: Array, rank: int | None) -> tuple[Co
     root[chosen] = inner
     estimable = np.zeros(len(free), dtype=bool)
     estimable[chosen[unaliased.places]] = True
-    return CovarianceRoot(root[None], unaliased.rounding, unaliased.distances < _NEAR), estimable
+    return CovarianceRoot(root[None], unaliased.rounding, unaliased.distances < NEAR), estimable

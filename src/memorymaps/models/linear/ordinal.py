@@ -19,7 +19,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.covariance_roots import TriangularFactor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
-from memorymaps.core.orthonormal_columns import independent_columns
+from memorymaps.core.orthonormal_columns import unaliased_columns
 from memorymaps.data.examples import Examples
 from memorymaps.models.linear.stationarity import relative_change, sample_of
 from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
@@ -160,8 +160,8 @@ def inverse_root(triangle: Array) -> tuple[Array, float]:
     numpy.linalg.LinAlgError
         A column of `R` is a combination of others, to rounding.
     """
-    found = independent_columns(triangle)
-    if found.null.size:
+    found = unaliased_columns(triangle)
+    if len(found.places) < triangle.shape[1]:
         raise np.linalg.LinAlgError("a parameter that the others determine: expected data that determine each")
     size = np.linalg.norm(triangle, axis=0)
     return np.asarray(sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]), found.rounding

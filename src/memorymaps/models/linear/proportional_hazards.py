@@ -29,7 +29,7 @@ import scipy.linalg as sl
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
-from memorymaps.core.orthonormal_columns import independent_columns
+from memorymaps.core.orthonormal_columns import unaliased_columns
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.design_matrix import Design
@@ -260,8 +260,8 @@ def _inverse_root(x: Array, hazard: Array, events: Array) -> tuple[Array, float]
     rows = np.sqrt(expected)[:, None] * x
     size = np.linalg.norm(rows, axis=0)
     triangle = np.linalg.qr(rows, mode="r")
-    found = independent_columns(triangle)
-    if found.null.size or not np.all(size > _CONSTANT * np.sqrt(expected.sum()) * largest):
+    found = unaliased_columns(triangle)
+    if len(found.places) < len(size) or not np.all(size > _CONSTANT * np.sqrt(expected.sum()) * largest):
         raise DataError(_UNDETERMINED.format(where="to rounding"))
     coordinates = sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]
     means = (hazard.T @ (x @ coordinates)) / events[:, None]
