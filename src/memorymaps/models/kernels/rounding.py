@@ -11,12 +11,11 @@ from scipy.linalg import cho_solve
 from scipy.linalg.lapack import dpocon
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.rounding_error import STATED, WARNED, stated
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import KernelOutput
 
-_STATED = 1e-4  # relative errors below this are not stated
 _SAFETY, _DRAWS = 2.0, 2
-_WARNED = 1e-2  # and from this on they are warned of
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,18 @@ class Rounding:
     def of(cls, parts: Sequence[KernelOutput], epsilon: float) -> Rounding:
         """The largest of some outputs, of models that compute with the relative accuracy `epsilon`."""
         condition = max(map(condition_number, parts))
-        if epsilon * condition < _STATED:
+        if epsilon * condition < STATED:
             return cls(condition, epsilon * condition)
         return cls(condition, _SAFETY * max(change_by_rounding(part, epsilon) for part in parts))
 
     @property
     def stated(self) -> float | None:
         """The relative error; None where it is too small to be of interest."""
-        return self.error if self.error >= _STATED else None
+        return stated(self.error)
 
     def cautions(self, added: str, remedy: str) -> tuple[str, ...]:
         """A sentence that says to fit with `remedy`, where the error is not small; `added` is what `K` has added."""
-        if self.error < _WARNED:
+        if self.error < WARNED:
             return ()
         size = f"by {self.error:.0%}" if self.error < 1 else "by more than their size"
         return (

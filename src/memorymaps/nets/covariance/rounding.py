@@ -18,10 +18,11 @@ import math
 import torch
 from torch import Tensor
 
+from memorymaps.core.rounding_error import stated, warned
+
 _EPSILON = float(torch.finfo(torch.float64).eps)
 OF_DIFFERENCES = 10 * _EPSILON  # of the prior's variance (measured)
 _LARGEST = 0.3  # relative error of leverages from which a posterior is refused
-_STATED, _WARNED = 1e-4, 0.01  # from which it is stated, and warned of
 WORTH_A_PRODUCT = 1e-4  # of an error's bound, from which it is found itself
 _NEGLIGIBLE = 1e-6  # relative error of the smallest eigenvalue below which it is not looked at
 _FEW = 1e-6  # effective parameters, fewer of which are zero to rounding
@@ -57,12 +58,12 @@ def relative_rounding(rounding: float, effective: float) -> float:
 
 def with_rounding(error: float | None, rounding: float) -> float | None:
     """A stated relative error, with that of rounding where it is worth stating."""
-    return error if rounding < _STATED else math.hypot(error or 0.0, rounding)
+    return error if stated(rounding) is None else math.hypot(error or 0.0, rounding)
 
 
 def rounding_cautions(error: float) -> tuple[str, ...]:
     """A caution where rounding may change leverages by a percent or more."""
-    return (_CAUTION.format(error=error),) if error >= _WARNED else ()
+    return warned(error, _CAUTION)
 
 
 def cholesky(matrix: Tensor) -> Tensor:

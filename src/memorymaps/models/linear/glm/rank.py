@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from memorymaps.core.covariance_roots import AnyCovarianceRoot, IndependentCovarianceRoots
+from memorymaps.core.rounding_error import stated
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.glm.model import LinearModel
-from memorymaps.models.linear.glm.rounding import cautions, stated
+from memorymaps.models.linear.glm.rounding import cautions
 
 _OF_A_DIRECTION = (
     2.0  # relative error of leverages where one of as many directions as the rank is missing: √3 of random ones
