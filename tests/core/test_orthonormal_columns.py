@@ -77,3 +77,9 @@ def test_columns_without_a_penalty_are_combined_with_each_other_only():
     basis = OrthonormalColumns.of(triangle(x), penalised).basis
     assert np.flatnonzero(basis[:, 0]).tolist() == [2]
     assert np.linalg.matrix_rank(basis / np.linalg.norm(basis, axis=0)) == 4
+
+
+def test_columns_that_are_no_numbers_are_none_that_is_known():
+    r = np.array([[1.0, np.nan, 0.5], [0.0, np.nan, 2.0]])
+    assert unaliased_columns(r).places.tolist() == [0, 2]
+    assert unaliased_columns(np.full((2, 2), np.nan)).places.tolist() == []

@@ -69,7 +69,7 @@ def _farther_columns(triangle: Array, least: float) -> UnaliasedColumns:
         rest = column - basis @ inside
         rest = rest - basis @ (basis.T @ rest)  # second Gram–Schmidt pass: orthogonal to rounding
         size = float(np.linalg.norm(rest))
-        if size == 0 or size / sizes[j] <= least or k == len(triangle):
+        if size == 0 or not size / sizes[j] > least or k == len(triangle):  # nor is a column known that is no number
             continue
         near = size <= NEAR * sizes[j]
         combined = _combined_size(upper[:k, :k], inside, sizes[places]) if near else sizes[j]
