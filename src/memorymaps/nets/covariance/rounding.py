@@ -52,7 +52,8 @@ def relative_rounding(rounding: float, effective: float) -> float:
     """
     error = rounding / max(effective, _FEW)
     if not error < _LARGEST:
-        raise IllConditionedError(_REFUSED.format(got=f"rounding may change leverages by {error:.0%}"))
+        size = f"{error:.0%}" if error < 1 else "more than their size"
+        raise IllConditionedError(_REFUSED.format(got=f"rounding may change leverages by {size}"))
     return error
 
 
