@@ -15,7 +15,7 @@ from memorymaps.core.rounding_error import STATED, WARNED, stated
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import KernelOutput
 
-_SAFETY, _DRAWS = 2.0, 2
+_SAFETY, _DRAWS = 2.0, 2  # times the change by random numbers, of so many draws: above all errors that were measured
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,9 @@ from memorymaps.posteriors.registry import UnsupportedModelError, posterior, tra
 # --- likelihoods -------------------------------------------------------------------------------------------------
 
 
-# by exact class: statsmodels' Cauchy and log-log links are subclasses of Logit
 _PINV = 1e-15  # relative singular value below which statsmodels' pseudo-inverse drops a direction
+
+# by exact class: statsmodels' Cauchy and log-log links are subclasses of Logit
 _LINKS: dict[type, Callable[[Any], Link]] = {
     families.links.Logit: lambda link: Logit(),
     families.links.Probit: lambda link: Probit(),
