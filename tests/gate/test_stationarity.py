@@ -118,7 +118,8 @@ def test_separated_classes_are_warned_of_however_long_the_fit_went_on(model, ste
     """Errors and curvature vanish together: in posterior standard deviations the fit seems to come ever closer."""
     results = model((X[:, 0] > 0).astype(int), X).fit(maxiter=steps, disp=0)
     m = mm.memory_map(results)
-    assert "a step that changes the errors by 6" in m.summary().warnings[0]
+    assert "the loss has no minimum on these data" in m.summary().warnings[0]
+    assert m.provenance.description.error_change > 0.6
     assert not m.trust["sensitivity"].sizes
 
 

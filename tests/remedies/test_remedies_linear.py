@@ -520,3 +520,14 @@ def test_nearly_collinear_columns_of_which_least_squares_dropped_some(said, what
     x = CHAIN if what == "tolerance" else np.delete(CHAIN, 3, axis=1)
     m = follows_its_refits(lambda x, y: sk.LinearRegression(tol=tol).fit(x, y), x)
     assert m["leverage"].sum() == pytest.approx(1 + x.shape[1])
+
+
+@remedy("the loss has no minimum on these data: it falls on as … go to infinity")
+def test_a_group_of_one_class(said):
+    """A penalty gives every estimate an end; without the group's column they have one, too."""
+    x, group = np.linspace(-2, 2, 40)[:, None], np.arange(40) % 4 == 0
+    y = np.where(group, 1, np.arange(40) % 3 == 0).astype(int)
+    both = np.column_stack([x, group])
+    said.reads(mm.memory_map(sk.LogisticRegression(C=np.inf).fit(both, y), both, y).summary().warnings[0])
+    assert mm.memory_map(sk.LogisticRegression().fit(both, y), both, y).summary().warnings == ()
+    assert mm.memory_map(sk.LogisticRegression(C=np.inf, tol=1e-8).fit(x, y), x, y).summary().warnings == ()

@@ -218,7 +218,7 @@ def _own_deviation(source: Refit, row: int, converged: float = _CONVERGED) -> Ar
             f, moving = source.refit(own, own)
     except ValueError:  # the only example of its class: no refit exists
         return None
-    if not (moving <= converged and np.isfinite(f).all()):
+    if not moving <= converged or np.isnan(f).any():  # infinite outputs are limits
         return None
     return np.asarray((f - source.refit(own[:0], own)[0])[0])
 

@@ -16,6 +16,7 @@ from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap, require_map
 from memorymaps.posteriors.capabilities import RemovalInfluence, capabilities_of
+from memorymaps.posteriors.gate import undefined_warnings
 from memorymaps.posteriors.origin import Origin
 
 _OF_DEVIATION = ("sensitivity_se", "loo_loss_se")  # standard errors of an approximation that a new deviation has not
@@ -132,6 +133,7 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.R
     change = Estimator("cavity").mean_change(stats, deviation)
     effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, warning)
     columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description)
+    columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"])
     add = capabilities_of(origin.posterior).extra_columns
     own = {} if add is None else {name: values for name, values in add(batch, stats).items() if name != "warning"}
     exact = {name: np.zeros_like(own[name]) for name in _OF_DEVIATION if name in own}

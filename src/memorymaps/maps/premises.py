@@ -23,6 +23,7 @@ GAP_SLOPE, GAP_ERROR = 0.12, 0.25  # of sizes against those at the optimum, from
 LONG_STEP_SHARE = 0.15  # of the sizes, as a root of squares, up to which marked examples are not warned of
 ERROR_CHANGE = 0.15  # relative change of the errors in the step that remains, above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
+_NAMED = 5  # parameters that a sentence names
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
 
@@ -54,6 +55,17 @@ def not_stationary(m: ExampleTable) -> bool:
     slope, error, loss_slope, loss_error = d.optimum_gap
     near = abs(slope - 1) <= GAP_SLOPE and abs(loss_slope - 1) <= GAP_SLOPE  # a NaN is not
     return not (near and error <= GAP_ERROR and loss_error <= GAP_ERROR)
+
+
+def no_minimum(d: Description) -> str:
+    """That the loss has no minimum, and along which parameters it falls, in words."""
+    names, more = d.infinite_estimates[:_NAMED], len(d.infinite_estimates) - _NAMED
+    which = ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
+    return (
+        f"the loss has no minimum on these data: it falls on as {which} go to infinity, as where columns separate "
+        "classes or a group has no event. Leverages and sizes along them are those of where the fit stopped. Fit again "
+        "with a penalty, or without such columns"
+    )
 
 
 def remaining_distance(d: Description) -> str:

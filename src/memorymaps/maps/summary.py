@@ -16,6 +16,7 @@ from memorymaps.maps.premises import (
     long_steps_matter,
     mean_leverage,
     newton_step_unreliable,
+    no_minimum,
     not_stationary,
     remaining_distance,
 )
@@ -145,7 +146,8 @@ def _warning_line(flag: Warn, count: int, n: int, held: str) -> str:
         Warn.NOT_CONVERGED: "whose iteration has not converged: no fixed point (NaN), or too few steps (refine, refit)",
         Warn.LONG_STEP: "whose Newton step may be too long: read sizes as ranks, or refit(m, top=…)",
         Warn.PARETO_K: "with a Pareto-k above the limit of importance sampling: use more draws, or refit without them",
-        Warn.UNDEFINED: "whose left-out prediction is outside the family's range: no left-out loss (NaN or infinite)",
+        Warn.UNDEFINED: "whose left-out prediction is at the end of the family's range or outside: their left-out loss "
+        "is infinite or not defined (NaN), and averages exclude them",
         Warn.ACTIVE_SET: "without which other coefficients are zero: sizes fix the zeros, refit without them",
         Warn.CROSS_FITTED: "predicted by refits without a fifth of the examples, as many are alone in their leaves: "
         "read sizes as ranks, refit(m, top=…) leaves out one at a time",
@@ -186,6 +188,8 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
 
 def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
     d = m.provenance.description
+    if d.infinite_estimates:
+        return (no_minimum(d),)
     if not not_stationary(m):
         return ()
     return (

@@ -220,6 +220,15 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
         yield _SIZES, Level.RANKS, f"the fit stands {remaining_distance(m.provenance.description)} from the optimum"
 
 
+def _no_minimum(m: ExampleTable) -> Iterator[_Finding]:
+    if m.provenance.description.infinite_estimates:
+        yield (
+            ("leverage",),
+            Level.ESTIMATED,
+            "the loss has no minimum: the fit ends where its solver stops",
+        )
+
+
 def _piecewise_linear(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
     jumps = d.likelihood.rpartition(" ")[2] in _PIECEWISE_LINEAR  # "one-vs-one Hinge"
@@ -285,6 +294,7 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
 
 _RULES = (
     _held,
+    _no_minimum,
     _not_exact,
     _stated_error,
     _piecewise_linear,

@@ -36,6 +36,7 @@ class Description:
     `optimum_gap` slope and relative error of the map's sensitivities, then of its left-out losses, against those at the
     optimum, where the fit stands off it and the remaining steps were made to compare;
     `error_change` by which the errors would change, relatively, in the Newton step that remains to the optimum;
+    `infinite_estimates` names parameters that go to infinity on these data: the loss has no minimum;
     `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
@@ -77,6 +78,7 @@ class Description:
     size_errors: tuple[float, float] | None = None
     optimum_gap: tuple[float, float, float, float] | None = None
     error_change: float | None = None
+    infinite_estimates: tuple[str, ...] = ()
 
 
 @runtime_checkable

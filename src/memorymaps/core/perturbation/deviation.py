@@ -41,7 +41,7 @@ class Warn(enum.IntFlag):
     ACTIVE_SET = 64
     """Other coefficients are zero without the example (L1 penalty, sign constraint); deviations fix the zeros."""
     UNDEFINED = 128
-    """The left-out prediction is outside the family's range: the left-out loss is not a finite number."""
+    """The left-out prediction is at the end of the family's range or outside: left-out loss infinite or NaN."""
     CROSS_FITTED = 256
     """Predicted by a refit without a whole fold of the examples, not without this one alone."""
 

@@ -22,6 +22,7 @@ from memorymaps.core.covariance_roots import AnyCovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.core.perturbation.group_removal import few_rows_coordinates, group_coordinates
+from memorymaps.models.linear.infinite_estimates import Descent, endless_descent, followed, limit_of_outputs
 
 _MAX_PRODUCTS = 100  # conjugate-gradient products a Newton step
 _MAX_HALVINGS = 30
@@ -134,6 +135,23 @@ class PenalisedLoss:
         """`∇²L v [r]`, `curvature(d) = wΛd` for directions `d [n, c]`."""
         move = self.structure.from_whitened(v)
         return self.structure.whiten(self.rows.x.T @ curvature(self.rows.x @ move) + self.penalty * move)
+
+    def newton_step(self, u: Array) -> Array:
+        """`−H⁻¹∇L [r]`."""
+        f = np.where(self.rows.weight[:, None] > 0, self.outputs(u), 0.0)  # those of rows left out may overflow
+        curvature = self.curvature_at(f)
+        return -_solve(lambda v: self.hessian_product(v, curvature), self.gradient(u, f))
+
+    def largest_move(self, step: Array) -> float:
+        """The largest change of an output by a step, over rows with a weight."""
+        moves = self.rows.x[self.rows.weight > 0] @ self.structure.from_whitened(step)
+        return float(np.max(np.abs(moves), initial=0.0))
+
+    def endless_descent(self) -> Descent | None:
+        """Where and how the loss falls for ever, what is finite at its limit; none where it has a minimum."""
+        start = np.zeros(self.structure.rank)
+        found = endless_descent(self, start, self.newton_step(start))
+        return None if found is None else followed(self, found)
 
     def curvature_at(self, f: Array) -> Callable[[Array], Array]:
         """`d ↦ wΛd` at outputs `f`."""
@@ -280,11 +298,20 @@ class LinearRefit:
         return int(_EXAMPLES_BUDGET // (_SINGLE_STEPS * self.examples * c * (2 * p + _CURVE)))
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is."""
+        """Outputs `f [n, c]` of the rows `wanted` at the minimum without the rows `removed`; how far it still is.
+
+        Their limits, some of them infinite, where it is at infinity: without the only event of a group.
+        """
         if not len(removed):
             return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
         u, remaining = self.coordinates(removed, steps, tolerance)
-        return self._rest.outputs(np.where(np.isfinite(u), u, 0.0), wanted), remaining
+        if not np.all(np.isfinite(u)):
+            return self._rest.outputs(np.zeros(self.structure.rank), wanted), remaining
+        descent = None if remaining == 0 else self._rest.without(removed).endless_descent()
+        if descent is None:
+            return self._rest.outputs(u, wanted), remaining
+        move = self._rest.rows.x[wanted] @ self.structure.from_whitened(descent.direction)
+        return limit_of_outputs(self.likelihood, self._rest.outputs(descent.parameters, wanted), move), 0.0
 
     def coordinates(self, removed: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """`u [r]` of the minimum without the rows `removed`, from the minimum with all rows, at unit dispersion.

@@ -9,18 +9,19 @@ that its condition number is not squared. Source: McCullagh 1980.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
 
-from memorymaps.core.arrays import Array
+from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.covariance_roots import TriangularFactor
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.ordinal import Ordinal
 from memorymaps.core.orthonormal_columns import unaliased_columns
 from memorymaps.data.examples import Examples
+from memorymaps.models.linear.infinite_estimates import Descent, endless_descent
 from memorymaps.models.linear.stationarity import relative_change, sample_of
 from memorymaps.posteriors.capabilities import Capabilities, ExampleRefits
 from memorymaps.posteriors.contract import Description, Marginals
@@ -39,6 +40,16 @@ class OrdinalModel:
     thresholds: Array
     slopes: Array
     likelihood: Ordinal
+
+    @property
+    def parameters(self) -> Array:
+        """Thresholds and slopes `[c + p]`."""
+        return np.concatenate([self.thresholds, self.slopes])
+
+    def at(self, parameters: Array) -> OrdinalModel:
+        """The model with other parameters."""
+        c = len(self.thresholds)
+        return replace(self, thresholds=parameters[:c], slopes=parameters[c:])
 
     def outputs(self, x: Array) -> Array:
         """`f_k = θ_k − xᵀβ`: `[n, c]`."""
@@ -73,7 +84,7 @@ class OrdinalPosterior:
 
     def coefficients(self) -> Array:
         """Thresholds and slopes, `[c + p, 1]`."""
-        return np.concatenate([self.model.thresholds, self.model.slopes])[:, None]
+        return self.model.parameters[:, None]
 
     def refit_coordinates(self, removed: Array, steps: int, tolerance: float) -> tuple[Array, float]:
         """`u [c + p]` of a refit without some rows, and how far it was from its end."""
@@ -110,13 +121,15 @@ class OrdinalFit(NamedTuple):
     """Around the fitted parameters: `W [c + p, c + p]` with `S⁻¹ = WWᵀ`, and how far they are from the optimum.
 
     `distance` is in posterior standard deviations per parameter; `error_change` that by the Newton step which remains
-    (`stationarity.relative_change`); `rounding` is what rounding changes of leverages, relatively.
+    (`stationarity.relative_change`); `rounding` is what rounding changes of leverages, relatively; `descent` is
+    where the loss has no minimum.
     """
 
     root: Array
     distance: float
     error_change: float
     rounding: float
+    descent: Descent | None
 
 
 def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
@@ -127,21 +140,63 @@ def ordinal_fit(model: OrdinalModel, examples: Examples) -> OrdinalFit:
     numpy.linalg.LinAlgError
         Parameters that the data does not determine.
     """
-    size = len(model.thresholds) + len(model.slopes)
+    root, gradient, rounding = _root_and_gradient(model, examples)
+    whitened = root.T @ gradient
+    batch, step = sample_of(examples), -root @ whitened
+    x = np.asarray(batch.inputs, dtype=float)
+    change = relative_change(model.likelihood, batch, model.outputs(x), model.jacobian(x) @ step)
+    distance = float(np.linalg.norm(whitened) / np.sqrt(len(gradient)))
+    descent = endless_descent(_OrdinalLoss(model, examples), model.parameters, step)
+    return OrdinalFit(root, distance, change, rounding, descent)
+
+
+def _root_and_gradient(model: OrdinalModel, examples: Examples) -> tuple[Array, Array, float]:
+    """`W [c + p, c + p]`, the loss's gradient `[c + p]`, and what rounding changes of leverages; raises as above."""
+    size = len(model.parameters)
     factor, gradient = TriangularFactor(size), np.zeros(size)
     for batch in examples:
-        x = np.asarray(batch.inputs, dtype=float)
-        f = model.outputs(x) + (0 if batch.offset is None else np.reshape(batch.offset, (len(x), -1)))
+        x, f = _with_offset(model, batch)
         model.likelihood.check_target(batch.target, f.shape[1])
         rows, own = derivatives(model.likelihood, x, f, batch.target)
         factor.add(rows, np.ones(len(rows)))
         gradient += own
     root, rounding = inverse_root(factor.with_penalty(np.zeros(size)))
-    whitened = root.T @ gradient
-    batch = sample_of(examples)
+    return root, gradient, rounding
+
+
+def _with_offset(model: OrdinalModel, batch: Batch) -> tuple[Array, Array]:
+    """`x [n, p]` and `f [n, c]`."""
     x = np.asarray(batch.inputs, dtype=float)
-    change = relative_change(model.likelihood, batch, model.outputs(x), -model.jacobian(x) @ (root @ whitened))
-    return OrdinalFit(root, float(np.linalg.norm(whitened) / np.sqrt(len(gradient))), change, rounding)
+    return x, model.outputs(x) + (0 if batch.offset is None else np.reshape(batch.offset, (len(x), -1)))
+
+
+@dataclass(frozen=True)
+class _OrdinalLoss:
+    """The loss over the training data, `infinite_estimates.Loss` of thresholds and slopes `[c + p]`."""
+
+    model: OrdinalModel
+    examples: Examples
+
+    def newton_step(self, parameters: Array) -> Array:
+        """One scoring step; NaN where the data no longer determines the parameters, to rounding."""
+        try:
+            root, gradient, _ = _root_and_gradient(self.model.at(parameters), self.examples)
+        except np.linalg.LinAlgError:
+            return np.full(len(parameters), np.nan)
+        return np.asarray(-root @ (root.T @ gradient))
+
+    def largest_move(self, step: Array) -> float:
+        """Over the training data."""
+        moves = (self.model.jacobian(np.asarray(each.inputs, dtype=float)) @ step for each in self.examples)
+        return float(max(np.max(np.abs(each), initial=0.0) for each in moves))
+
+    def value(self, parameters: Array) -> float:
+        """`Σ ℓ`; infinite where thresholds are not in order."""
+        model = self.model.at(parameters)
+        if not np.all(np.diff(model.thresholds) > 0):
+            return np.inf
+        found = ((model.likelihood, *_with_offset(model, each)[1:], each.target) for each in self.examples)
+        return float(sum(np.sum(likelihood.nll(f, y)) for likelihood, f, y in found))
 
 
 def derivatives(likelihood: Ordinal, x: Array, f: Array, y: Array) -> tuple[Array, Array]:

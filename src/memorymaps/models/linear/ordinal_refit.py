@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -54,9 +54,9 @@ class OrdinalRefit(RefitOnRequest):
         NaN where a class has no example left: its threshold is not determined.
         """
         if not self._has_all_classes(removed):
-            return np.full(len(_parameters(self.model)), np.nan), 1.0
+            return np.full(len(self.model.parameters), np.nan), 1.0
         found, moving = self._minimised(self._rest, self._without(removed), steps)
-        return _parameters(found) - _parameters(self._rest), moving
+        return found.parameters - self._rest.parameters, moving
 
     def _without(self, removed: Array) -> Array:
         kept = np.ones(len(self._data), dtype=bool)
@@ -78,7 +78,7 @@ class OrdinalRefit(RefitOnRequest):
             if not np.isfinite(decrement):
                 break
             if decrement <= _STATIONARY:
-                return _updated_model(model, direction), 0.0
+                return model.at(model.parameters + direction), 0.0
             better = self._line_search(model, direction, kept)
             if better is model:
                 break
@@ -105,16 +105,7 @@ class OrdinalRefit(RefitOnRequest):
         """The first of the halved steps that lowers the loss; the model itself if none does."""
         value = self._loss(model, kept)
         for halving in range(_HALVINGS):
-            tried = _updated_model(model, direction / 2**halving)
+            tried = model.at(model.parameters + direction / 2**halving)
             if self._loss(tried, kept) <= value + _ROUNDING * abs(value):
                 return tried
         return model
-
-
-def _updated_model(model: OrdinalModel, step: Array) -> OrdinalModel:
-    c = len(model.thresholds)
-    return replace(model, thresholds=model.thresholds + step[:c], slopes=model.slopes + step[c:])
-
-
-def _parameters(model: OrdinalModel) -> Array:
-    return np.concatenate([model.thresholds, model.slopes])

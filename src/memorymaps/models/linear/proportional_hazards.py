@@ -197,6 +197,10 @@ class CoxPosterior:
         """`diag LLᵀ [p, 1]`, the squared standard errors of the coefficients."""
         return np.sum(self.root**2, axis=1, keepdims=True)
 
+    def newton_step(self, gradient: Array) -> Array:
+        """`−LLᵀ∇ [p]` of the partial likelihood."""
+        return np.asarray(-self.root @ (self.root.T @ gradient))
+
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, 2]` and `V [n, 2, 2]`."""
         z = self.covariance_root(inputs)
@@ -294,3 +298,37 @@ def cox_posterior(beta: Array, inputs: Array, ties: str, description: Descriptio
     root, rounding = _inverse_root(s.x, hazard, cells.events)
     fitted = CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description, rounding)
     return fitted, s.x.T @ (expected - s.event)
+
+
+@dataclass(frozen=True)
+class PartialLikelihood:
+    """The partial likelihood's negative logarithm, `infinite_estimates.Loss` of the coefficients `[p]`."""
+
+    inputs: Array
+    ties: str
+
+    def _at(self, beta: Array) -> tuple[CoxPosterior, Array]:
+        return cox_posterior(beta, self.inputs, self.ties, Description(model="", posterior="", likelihood=""))
+
+    def newton_step(self, parameters: Array) -> Array:
+        """Newton's step; NaN where the data no longer determines the coefficients, to rounding."""
+        try:
+            found, gradient = self._at(parameters)
+        except DataError:
+            return np.full(len(parameters), np.nan)
+        return found.newton_step(gradient)
+
+    def largest_move(self, step: Array) -> float:
+        """The largest difference of two subjects' changes: what all have in common cancels."""
+        return float(np.ptp(Subjects.of(self.inputs).x @ step))
+
+    def value(self, parameters: Array) -> float:
+        """`−Σ_i δ_i x_iᵀβ + Σ_k d_k log Σ_i exp x_iᵀβ`, up to a constant."""
+        s = Subjects.of(self.inputs)
+        log_risk = s.x @ parameters + s.offset
+        cells = TIE_METHODS[self.ties](s)
+        largest = float(np.max(log_risk))
+        total = cells.at_risk(s).T @ np.exp(log_risk - largest)
+        with np.errstate(divide="ignore"):
+            found = cells.events @ (np.log(total) + largest) - s.event @ log_risk
+        return float(found) if np.isfinite(found) else np.inf

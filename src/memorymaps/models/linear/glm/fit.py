@@ -19,6 +19,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.models.linear.active_set import L1ActiveSet, L1ActiveSetWarnings, roots_of
 from memorymaps.models.linear.glm.description import describe
 from memorymaps.models.linear.glm.dispersion import fitted_dispersion, with_dispersion
+from memorymaps.models.linear.glm.infinite_coefficients import names_of_infinite
 from memorymaps.models.linear.glm.model import LinearModel, check_coefficients, is_quadratic
 from memorymaps.models.linear.glm.penalty import penalty_per_weight, penalty_rate
 from memorymaps.models.linear.glm.posterior import LinearPosterior
@@ -62,8 +63,10 @@ def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples
         check_stationary(model, quadratic.gradient, structure, quadratic.diagonal, distance, examples)
     description = describe(model, unit, structure, quadratic.estimated, count, phi, df, distance)
     if not is_quadratic(unit):
-        change = change_of_errors(model, unit, quadratic.newton_step(), examples)
-        description = dataclasses.replace(description, error_change=change)
+        step = quadratic.newton_step()
+        change = change_of_errors(model, unit, step, examples)
+        infinite = names_of_infinite(model, step, distance, examples)
+        description = dataclasses.replace(description, error_change=change, infinite_estimates=infinite)
     load = functools.partial(_training_rows, model, examples)
     scaled = structure.scale_outputs(scale)
     return LinearPosterior(

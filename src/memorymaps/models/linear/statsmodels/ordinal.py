@@ -56,6 +56,7 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
             "slopes have run away"
         ) from error
     names = tuple(map(str, model.exog_names))
+    ordered = names[model.k_vars :] + names[: model.k_vars]  # thresholds first
     description = Description(
         model=f"statsmodels OrderedModel, {type(fitted.likelihood.link).__name__.lower()}, {model.k_levels} classes",
         approximation=Approximation.ONE_STEP,
@@ -63,12 +64,13 @@ def _posterior(results: Any, examples: Examples) -> OrdinalPosterior:
         likelihood="Ordinal",
         algorithm="Newton's method (the fitted optimum)",
         coverage=(f"{len(fitted.thresholds)} thresholds and {len(fitted.slopes)} slopes: full covariance",),
-        parameters=names[model.k_vars :] + names[: model.k_vars],
+        parameters=ordered,
         classes=tuple(np.asarray(model.labels).tolist()),
         rank=len(around.root),
         effective_parameters=float(len(around.root)),
         distance=around.distance,
         error_change=around.error_change,
+        infinite_estimates=() if around.descent is None else around.descent.names(ordered),
     )
     description = with_rounding(description, around.rounding)
     load = functools.partial(examples.take, np.arange(len(examples)))

@@ -13,7 +13,8 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.glm.rounding import with_rounding
-from memorymaps.models.linear.proportional_hazards import CoxPosterior, Subjects, cox_posterior
+from memorymaps.models.linear.infinite_estimates import endless_descent
+from memorymaps.models.linear.proportional_hazards import CoxPosterior, PartialLikelihood, Subjects, cox_posterior
 from memorymaps.models.linear.statsmodels.glm import refuse_other_data, row_ids
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import RefitOnRequest
@@ -62,7 +63,10 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
     )
     fitted, gradient = cox_posterior(beta, inputs, model.ties, description)
     distance = float(np.linalg.norm(fitted.root.T @ gradient) / np.sqrt(p))
-    description = with_rounding(dataclasses.replace(description, distance=distance), fitted.rounding)
+    descent = endless_descent(PartialLikelihood(inputs, model.ties), beta, fitted.newton_step(gradient))
+    infinite = () if descent is None else descent.names(description.parameters)
+    description = dataclasses.replace(description, distance=distance, infinite_estimates=infinite)
+    description = with_rounding(description, fitted.rounding)
     fitted = dataclasses.replace(fitted, description=description)
     refits = PHRegRefit(fitted, inputs, model.ties)
     return dataclasses.replace(fitted, refits=refits, coefficient_refit=refits.refit_with_coefficients)
