@@ -27,6 +27,7 @@ from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, Refit, capabilities_of
 
 _MAX_CHECKS = 32  # refits by which sizes are checked where no second step tells
+_BY_LEVERAGE = 4  # one for so many, of the largest leverages: where a step may be far too short, too
 _FEW_CHECKS = 4  # the same for networks, whose refits take longer …
 _FEW_MARGIN = 1.5  # on what so few refits find
 _DOUBTFUL = 0.05  # … from this mean leverage of an output, weighted by sensitivity
@@ -110,7 +111,8 @@ def _checked(m: MemoryMap, source: Refit) -> MemoryMap:
     order, affordable = np.argsort(-s, kind="stable"), source.max_automatic_refits()
     if not affordable and m.provenance.description.likelihood != "Gaussian":
         return _marked(m, np.flatnonzero(m["leverage"] >= _UNCHECKED))
-    largest = order[: min(affordable, _MAX_CHECKS)]
+    many = min(affordable, _MAX_CHECKS)
+    largest = np.union1d(order[:many], np.argsort(-m["leverage"], kind="stable")[: many // _BY_LEVERAGE])
     places = np.union1d(largest[s[largest] > 0], order[other[order]][:affordable])
     if not len(places):
         return m

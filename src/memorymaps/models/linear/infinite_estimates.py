@@ -2,7 +2,7 @@
 
 The loss of a linear model without a penalty may have no minimum: along some direction of its parameters it falls for
 ever, and a fit ends wherever its solver stops, with a gradient as small as one likes. Newton's steps tell it: near a
-minimum they vanish, along that direction each moves outputs by about as much as the one before, and the loss is no
+minimum they vanish, along that direction each changes outputs by about as much as the one before, and the loss is no
 larger a hundred of them on. Source: Albert & Anderson 1984; Konis 2007.
 """
 
@@ -17,7 +17,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 
-_MOVED = 0.05  # change of an output by a Newton step, from which the minimum is not near (measured: 0.15 to 1)
+_CHANGED = 0.05  # change of an output by a Newton step, from which the minimum is not near (measured: 0.15 to 1)
 _FAR = 100.0  # such steps: by five and more, which losses of overlapping classes show
 _STEPS = 6  # of Newton's method in which what else the fit had left is made up
 _LIMIT_STEPS = 25  # further ones: losses of separated classes fall by e in each
@@ -31,7 +31,7 @@ class Loss(Protocol):
     def newton_step(self, parameters: Array) -> Array:
         """Newton's step, or that of scoring, in the parameters' shape."""
 
-    def largest_move(self, step: Array) -> float:
+    def largest_change(self, step: Array) -> float:
         """The largest change of an example's output by a step, `max |x_i Δ|`."""
 
     def value(self, parameters: Array) -> float:
@@ -56,12 +56,12 @@ def endless_descent(loss: Loss, parameters: Array, step: Array) -> Descent | Non
     `step` is the first of them, at the parameters.
     """
     for _ in range(_STEPS):
-        moving = np.abs(step) > _SHARE * np.abs(parameters)
-        if not np.all(np.isfinite(step)) or not np.any(moving) or not loss.largest_move(step) >= _MOVED:
+        changing = np.abs(step) > _SHARE * np.abs(parameters)
+        if not np.all(np.isfinite(step)) or not np.any(changing) or not loss.largest_change(step) >= _CHANGED:
             return None
         here = loss.value(parameters)
         if np.isfinite(here) and loss.value(parameters + _FAR * step) <= here + _ROUNDING * abs(here):
-            return Descent(parameters, np.where(moving, step, 0.0))
+            return Descent(parameters, np.where(changing, step, 0.0))
         parameters = parameters + step
         step = loss.newton_step(parameters)
     return None
@@ -72,17 +72,17 @@ def followed(loss: Loss, descent: Descent) -> Descent:
     parameters, direction = descent
     for _ in range(_LIMIT_STEPS):
         step = loss.newton_step(parameters)
-        if not np.all(np.isfinite(step)) or not loss.largest_move(step) >= _MOVED:  # no slope is left but rounding
+        if not np.all(np.isfinite(step)) or not loss.largest_change(step) >= _CHANGED:  # no slope is left but rounding
             break
         parameters, direction = parameters + step, step
     return Descent(parameters, direction)
 
 
-def limit_of_outputs(likelihood: Likelihood, f: Array, move: Array) -> Array:
-    """Outputs `[n, c]` infinitely far along a direction that moves them by `move [n, c]`.
+def limit_of_outputs(likelihood: Likelihood, f: Array, change: Array) -> Array:
+    """Outputs `[n, c]` infinitely far along a direction that changes them by `change [n, c]`.
 
-    Of softmax, which differences of outputs decide, those that do not move as far as the largest go to `−∞`.
+    Of softmax, which differences of outputs decide, those that do not change as far as the largest go to `−∞`.
     """
     if isinstance(likelihood, Categorical):
-        move = np.minimum(move - np.max(move, axis=1, keepdims=True), 0.0)
-    return np.where(np.abs(move) >= _MOVED, np.copysign(np.inf, move), f)
+        change = np.minimum(change - np.max(change, axis=1, keepdims=True), 0.0)
+    return np.where(np.abs(change) >= _CHANGED, np.copysign(np.inf, change), f)

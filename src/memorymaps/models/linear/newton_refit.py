@@ -142,7 +142,7 @@ class PenalisedLoss:
         curvature = self.curvature_at(f)
         return -_solve(lambda v: self.hessian_product(v, curvature), self.gradient(u, f))
 
-    def largest_move(self, step: Array) -> float:
+    def largest_change(self, step: Array) -> float:
         """The largest change of an output by a step, over rows with a weight."""
         moves = self.rows.x[self.rows.weight > 0] @ self.structure.from_whitened(step)
         return float(np.max(np.abs(moves), initial=0.0))

@@ -185,7 +185,7 @@ class _OrdinalLoss:
             return np.full(len(parameters), np.nan)
         return np.asarray(-root @ (root.T @ gradient))
 
-    def largest_move(self, step: Array) -> float:
+    def largest_change(self, step: Array) -> float:
         """Over the training data."""
         moves = (self.model.jacobian(np.asarray(each.inputs, dtype=float)) @ step for each in self.examples)
         return float(max(np.max(np.abs(each), initial=0.0) for each in moves))

@@ -27,9 +27,9 @@ class LinearLoss:
         """One pass over the data."""
         return LocalQuadratic.of(self._at(parameters), self.examples, observed=True).newton_step()
 
-    def largest_move(self, step: Array) -> float:
+    def largest_change(self, step: Array) -> float:
         """Over examples with a weight; one pass over the data."""
-        found = self.examples.fold(_nothing, functools.partial(_add_move, self._at(step)), np.maximum)
+        found = self.examples.fold(_nothing, functools.partial(_add_change, self._at(step)), np.maximum)
         return float(found[0])
 
     def value(self, parameters: Array) -> float:
@@ -44,10 +44,10 @@ def _nothing() -> Array:
     return np.zeros(1)
 
 
-def _add_move(step: LinearModel, largest: Array, batch: Batch) -> None:
-    """The largest of before and of the batch, whose offset does not move."""
-    _, moves, weight = linear_outputs(step, dataclasses.replace(batch, offset=None))
-    largest[0] = max(largest[0], np.max(np.abs(moves[weight > 0]), initial=0.0))
+def _add_change(step: LinearModel, largest: Array, batch: Batch) -> None:
+    """The largest of before and of the batch, whose offset does not change."""
+    _, changes, weight = linear_outputs(step, dataclasses.replace(batch, offset=None))
+    largest[0] = max(largest[0], np.max(np.abs(changes[weight > 0]), initial=0.0))
 
 
 def names_of_infinite(model: LinearModel, step: Array, distance: float, examples: Examples) -> tuple[str, ...]:

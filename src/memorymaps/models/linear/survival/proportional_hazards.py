@@ -24,12 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.linalg as sl
 
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
-from memorymaps.core.orthonormal_columns import unaliased_columns
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import DataError
 from memorymaps.models.linear.design_matrix import Design
@@ -37,13 +35,6 @@ from memorymaps.posteriors.capabilities import Capabilities, CoefficientRefit, R
 from memorymaps.posteriors.contract import Description, Marginals
 
 _MIN_HAZARD = 1e-300  # the cumulative hazard of a subject that is at risk at no event
-_SINGULAR = 1e-12  # eigenvalue of the information that is rounding, where that about the columns' means is one
-_ROUNDING = 10.0  # errors of leverages in `ε` of the same: 2 measured
-_CONSTANT = 4e-14  # deviation of a column, in units of its size, that is rounding
-_UNDETERMINED = (
-    "the data does not determine all coefficients: columns are constant or combinations of others {where}. Expected "
-    "none: drop constant or collinear columns"
-)
 
 
 @dataclass(frozen=True)
@@ -185,7 +176,8 @@ class CoxPosterior:
         """Cross-covariances, the change of the coefficients as a column, and refits, of groups, too."""
         return Capabilities(
             covariance_root=self.covariance_root, extra_columns=self.extra_columns, refit=self.refits,
-            group_refit=self.refits, coefficient_refit=self.coefficient_refit, from_whitened=self.from_whitened,
+            check=self.refits, group_refit=self.refits, coefficient_refit=self.coefficient_refit,
+            from_whitened=self.from_whitened,
             coefficients=lambda: self.beta[:, None], parameter_variance=self.parameter_variance,
         )  # fmt: skip
 
@@ -196,10 +188,6 @@ class CoxPosterior:
     def parameter_variance(self) -> Array:
         """`diag LLᵀ [p, 1]`, the squared standard errors of the coefficients."""
         return np.sum(self.root**2, axis=1, keepdims=True)
-
-    def newton_step(self, gradient: Array) -> Array:
-        """`−LLᵀ∇ [p]` of the partial likelihood."""
-        return np.asarray(-self.root @ (self.root.T @ gradient))
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, 2]` and `V [n, 2, 2]`."""
@@ -219,10 +207,6 @@ class CoxPosterior:
     def has_event_cell(self, inputs: Any) -> Array:
         """Whether an event of others is at the subject's time, `[n]`."""
         return np.any(self.cells.event_share(Subjects.of(inputs)) > 0, axis=1)
-
-    def jumps(self, inputs: Any) -> Array:
-        """Log jump of the baseline hazard at the subjects' times, `[n]`."""
-        return np.asarray(self.cells.event_share(Subjects.of(inputs)) @ self.log_jump)
 
     def _hazards(self, s: Subjects) -> Array:
         """`exp(g_k + x_iᵀβ)` in the cells each subject is at risk in, zero elsewhere: `[n, K]`."""
@@ -245,90 +229,3 @@ class CoxPosterior:
         scaled_error = np.linalg.solve(np.eye(2) - at.curvature @ at.variance, at.error[..., None])
         slopes = self.covariance_root(batch.inputs)[:, :, -len(self.beta) :]
         return {"coefficient_shift": (slopes.mT @ scaled_error)[..., 0] @ self.root.T}
-
-
-def _inverse_root(x: Array, hazard: Array, events: Array) -> tuple[Array, float]:
-    """`L⁻ᵀ [p, p]` of the information `LLᵀ = Σ E_i x_i x_iᵀ − Σ d_k x̄_k x̄_kᵀ`, for the `hazard [n, K]` of `E` and `x̄`.
-
-    In coordinates in which `Σ E_i x_i x_iᵀ` about the columns' means is the identity, so that its condition number is
-    not squared. Then what rounding changes of leverages, relatively.
-
-    Raises
-    ------
-    DataError
-        A column is a combination of others or a constant, to rounding, in all subjects or in each risk set.
-    """
-    expected = hazard.sum(axis=1)
-    largest = np.max(np.abs(x), axis=0)
-    x = x - np.average(x, axis=0, weights=expected)
-    rows = np.sqrt(expected)[:, None] * x
-    size = np.linalg.norm(rows, axis=0)
-    triangle = np.linalg.qr(rows, mode="r")
-    found = unaliased_columns(triangle)
-    if len(found.places) < len(size) or not np.all(size > _CONSTANT * np.sqrt(expected.sum()) * largest):
-        raise DataError(_UNDETERMINED.format(where="to rounding"))
-    coordinates = sl.solve_triangular(triangle / size, np.eye(len(size))) / size[:, None]
-    means = (hazard.T @ (x @ coordinates)) / events[:, None]
-    information = np.eye(len(size)) - (means.T * events) @ means
-    if np.linalg.eigvalsh(information)[0] <= _SINGULAR:
-        raise DataError(_UNDETERMINED.format(where="among the subjects at risk at each event"))
-    far = np.finfo(float).eps * float(np.max(largest * np.sqrt(expected.sum()) / size))
-    root = coordinates @ np.linalg.inv(np.linalg.cholesky(information)).T
-    return np.asarray(root), max(found.rounding, _ROUNDING * far)
-
-
-def cox_posterior(beta: Array, inputs: Array, ties: str, description: Description) -> tuple[CoxPosterior, Array]:
-    """The posterior at fitted coefficients, and the gradient of the partial likelihood's negative logarithm `[p]`.
-
-    Raises
-    ------
-    DataError
-        No events, or coefficients that the data does not determine.
-    """
-    s = Subjects.of(inputs)
-    cells = TIE_METHODS[ties](s)
-    risk = cells.at_risk(s)
-    log_risk = s.x @ beta + s.offset
-    shift = 0.5 * float(np.min(log_risk) + np.max(log_risk))  # which the jumps take: no overflow far from zero
-    relative = risk * np.exp(log_risk - shift)[:, None]
-    total = relative.sum(axis=0)
-    hazard = relative * (cells.events / total)
-    means = (hazard.T @ s.x) / cells.events[:, None]
-    expected = hazard.sum(axis=1)
-    root, rounding = _inverse_root(s.x, hazard, cells.events)
-    fitted = CoxPosterior(beta, cells, np.log(cells.events / total) - shift, means, root, description, rounding)
-    return fitted, s.x.T @ (expected - s.event)
-
-
-@dataclass(frozen=True)
-class PartialLikelihood:
-    """The partial likelihood's negative logarithm, `infinite_estimates.Loss` of the coefficients `[p]`."""
-
-    inputs: Array
-    ties: str
-
-    def _at(self, beta: Array) -> tuple[CoxPosterior, Array]:
-        return cox_posterior(beta, self.inputs, self.ties, Description(model="", posterior="", likelihood=""))
-
-    def newton_step(self, parameters: Array) -> Array:
-        """Newton's step; NaN where the data no longer determines the coefficients, to rounding."""
-        try:
-            found, gradient = self._at(parameters)
-        except DataError:
-            return np.full(len(parameters), np.nan)
-        return found.newton_step(gradient)
-
-    def largest_move(self, step: Array) -> float:
-        """The largest difference of two subjects' changes: what all have in common cancels."""
-        return float(np.ptp(Subjects.of(self.inputs).x @ step))
-
-    def value(self, parameters: Array) -> float:
-        """`−Σ_i δ_i x_iᵀβ + Σ_k d_k log Σ_i exp x_iᵀβ`, up to a constant."""
-        s = Subjects.of(self.inputs)
-        log_risk = s.x @ parameters + s.offset
-        cells = TIE_METHODS[self.ties](s)
-        largest = float(np.max(log_risk))
-        total = cells.at_risk(s).T @ np.exp(log_risk - largest)
-        with np.errstate(divide="ignore"):
-            found = cells.events @ (np.log(total) + largest) - s.event @ log_risk
-        return float(found) if np.isfinite(found) else np.inf

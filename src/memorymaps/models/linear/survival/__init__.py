@@ -1,0 +1,1 @@
+"""Proportional hazards: the posterior of Cox regression, its partial likelihood, refits without subjects."""
