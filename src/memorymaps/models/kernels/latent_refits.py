@@ -62,10 +62,10 @@ class LatentProblem:
         rows = TrainingRows(x, self.target, self.weight, np.zeros((len(x), 1)))
         return LinearRefit(likelihood, b, lambda _: np.ones_like(b), structure, lambda: rows, len(x))
 
-    def own_deviations(self, rows: Array) -> Array:
+    def own_deviations(self, rows: Array, most: int) -> Array:
         """`Δf [k]` of each of some rows at the mode without it; NaN where that was not reached."""
         z = self.linear.structure.covariance_root(self.root.features[rows])[:, 0]
-        return np.asarray(np.sum(z * self.linear.single_removals(rows), axis=1))
+        return np.asarray(np.sum(z * self.linear.single_removals(rows, most), axis=1))
 
     def deviations_at(self, inputs: Any) -> Callable[[Array], Array]:
         """`rows [b] → Δf [k, b]` at `k` inputs, at the modes without each of some rows."""
@@ -123,7 +123,8 @@ class LatentRefit:
 
     def own_deviations(self, rows: Array) -> Array:
         """`Δf [k, c]` of each row's own outputs without it; NaN where a mode was not reached."""
-        return np.stack([problem.own_deviations(rows) for problem in self.problems], axis=1)
+        most = self.max_automatic_refits()
+        return np.stack([problem.own_deviations(rows, most) for problem in self.problems], axis=1)
 
     def _at(self, inputs: Any) -> Callable[[Array], Array]:
         each = [problem.deviations_at(inputs) for problem in self.problems]
