@@ -38,6 +38,7 @@ _SMALL = 0.02  # of the root mean square over the map: changes below are of no c
 _CONVERGED = 1e-2  # a refit that still moves by more is not taken
 _ROUGH = 0.3  # a network's refit that still moves by less tells whether sizes are right
 _MARGIN = 1.5  # on the share of the bound that refits reach: 0.21 in 12 refits of the longest, 0.26 in all (digits)
+_TELLING = 12  # refits that tell it: of Gaussian processes the longest four reached 0.01 to 0.1, others all of it
 _CONTINUED = 0.2  # of the first step, in its direction: a second step from which it is one of many (separation) …
 _FLATTENED = 3.0  # … and longer by this than at the first step's curvature (measured: 2.4 to 2.7)
 _WRONG_SLOPE, _WRONG_SIZE = 0.15, 0.3  # expected error of a map's sizes from which they are ranks only
@@ -100,8 +101,7 @@ def _verified(m: MemoryMap, source: NewtonRefit, refits: OwnRefits) -> MemoryMap
     long = [k for k in np.argsort(-severity, kind="stable").tolist() if severity[k] > 0]
     done = _refitted(refits, checked.rows, long[:affordable])
     if len(long) > affordable:
-        share = min(1.0, _MARGIN * max(checked.reached(k, found) for k, found in done.items()))
-        severity = checked.severity(share, _MARKED)
+        severity = checked.severity(checked.share_reached(done), _MARKED)
     return _replaced(m, checked.places, done, [k for k in long[affordable:] if severity[k] > 0])
 
 
@@ -222,6 +222,12 @@ class _CheckedSteps:
             change = np.max([np.abs(score(self.at, end) - value) for end in ends], axis=0)
             total += np.where((change > limit * np.abs(value)) & (change > _SMALL * scale), change / scale, 0.0)
         return np.where(np.isfinite(self.deviation).all(axis=1), np.nan_to_num(total, nan=np.inf), np.inf)
+
+    def share_reached(self, done: dict[int, Array | None]) -> float:
+        """Largest share of the bound that refits reach, with a margin; 1 where too few were made to tell."""
+        if len(done) < _TELLING:
+            return 1.0
+        return min(1.0, _MARGIN * max(self.reached(k, found) for k, found in done.items()))
 
     def reached(self, k: int, found: Array | None) -> float:
         """Share of the bound by which a refit differs from the first step; 1 where that is not known."""
