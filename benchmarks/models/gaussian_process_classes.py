@@ -1,9 +1,9 @@
 """Maps of Gaussian process classifiers against the Laplace approximation fitted again without each example.
 
-`python benchmarks/models/gaussian_process_classes.py [examples …]`: two classes in two dimensions, hyperparameters given;
-every example is left out of a dense Newton iteration, of more than 200 the 20 with the largest move and 20 at random. One step:
-`estimator="cavity"`; as drawn: the map's own choice, which refits. Errors of the move of the example's own latent output
-(relative, Euclidean; its largest, as a share of the true one) and of the sum of left-out losses. Seconds of one core.
+`python benchmarks/models/gaussian_process_classes.py [examples …]`: two classes in two dimensions, hyperparameters
+given; every example is left out of a dense Newton iteration, of more than 200 the 20 with the largest move and 20 at
+random. One step: `estimator="cavity"`; as drawn: the map's own choice, which refits. Errors of the move of the example's
+own latent output (relative, Euclidean; its largest, as a share of the true one) and of the sum of left-out losses.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.gaussian_process.kernels import RBF, DotProduct, Kernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, DotProduct, Matern, WhiteKernel
 
 from memorymaps import MemoryMap, Warn, memory_map
 
@@ -69,7 +69,9 @@ def mode(gram: np.ndarray, y: np.ndarray, duals: np.ndarray) -> np.ndarray:
 def moves(gram: np.ndarray, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
     duals, everyone = mode(gram, y, np.zeros(len(y))), np.arange(len(y))
     kept = [everyone[everyone != i] for i in rows]
-    left = [gram[i, keep] @ mode(gram[np.ix_(keep, keep)], y[keep], duals[keep]) for i, keep in zip(rows, kept)]
+    left = [
+        gram[i, keep] @ mode(gram[np.ix_(keep, keep)], y[keep], duals[keep]) for i, keep in zip(rows, kept, strict=True)
+    ]
     return np.asarray(left) - gram[rows] @ duals
 
 
@@ -107,7 +109,10 @@ def compare(n: int, kind: str, name: str) -> None:
 
 
 def main(sizes: list[int]) -> None:
-    print("| n | classes | kernel | one step: error | largest | loss | as drawn: error | largest | loss | refitted | ", end="")
+    print(
+        "| n | classes | kernel | one step: error | largest | loss | as drawn: error | largest | loss | refitted | ",
+        end="",
+    )
     print("marked | trust | fit, s | one step, s | as drawn, s |\n|" + "---|" * 15)
     compare(20, "overlapping", "RBF, 1")  # imports
     for n in sizes:

@@ -11,6 +11,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.data.examples import Examples
 from memorymaps.posteriors.capabilities import RefitOnRequest
 
+
 @dataclass(frozen=True)
 class GaussianRefit(RefitOnRequest):
     """Refits of a model with Gaussian noise, `Δf = V_{·M}(I − Λ_M V_MM)⁻¹e_M`; `posteriors.capabilities.Refit`."""

@@ -137,4 +137,4 @@ class LatentRefit:
     def _each(self, products: int) -> float:
         """Multiplications of so many products with the data and their transposes, and with the covariance's root."""
         sizes = (problem.root.features.shape for problem in self.problems)
-        return products * sum(2 * n * r + 2 * r * r for n, r in sizes)
+        return float(products * sum(2 * n * r + 2 * r * r for n, r in sizes))
