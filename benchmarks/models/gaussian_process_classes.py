@@ -2,7 +2,7 @@
 
 `python benchmarks/models/gaussian_process_classes.py [examples …]`: two classes in two dimensions, hyperparameters
 given; every example is left out of a dense Newton iteration, of more than 200 the 20 with the largest move and 20 at
-random. One step: `estimator="cavity"`; as drawn: the map's own choice, which refits. Errors of the move of the example's
+random. One step: `estimator="cavity"`; as drawn: the map's own choice, which refits. Errors of the move of its
 own latent output (relative, Euclidean; its largest, as a share of the true one) and of the sum of left-out losses.
 """
 
