@@ -194,6 +194,20 @@ class ExampleRefits:
 
 
 @dataclass(frozen=True)
+class OwnRefits:
+    """Refits without single training examples, all together, of which each is asked its own outputs.
+
+    Attributes
+    ----------
+    deviations : `rows [k] → Δf [k, c]`; NaN where the refit has not reached its end.
+    affordable : `() → int`, how many a map may make unasked.
+    """
+
+    deviations: Callable[[Array], Array]
+    affordable: Callable[[], int]
+
+
+@dataclass(frozen=True)
 class ModelKernel:
     """The kernel of the functions that a model fits: a kernel machine's, or a network's tangent kernel.
 
@@ -228,6 +242,7 @@ class Capabilities:
     refit : refitting without some rows.
     newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
         steps by it.
+    own_refits : refits without single examples all together, where that is cheaper than `newton` one by one.
     check : refitting by which maps check their largest sizes, for losses that one smoothed step may miss.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     example_refits : refits without single examples, cheap enough to be made for those that matter most to given
@@ -272,6 +287,7 @@ class Capabilities:
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
     newton: NewtonRefit | None = None
+    own_refits: OwnRefits | None = None
     check: Refit | None = None
     group_refit: Refit | None = None
     example_refits: ExampleRefits | None = None

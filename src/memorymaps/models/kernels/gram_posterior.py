@@ -25,6 +25,7 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import Gaussian, diagonal_matrix
 from memorymaps.data.examples import DataError
+from memorymaps.models.kernels.latent_refits import LatentRefit
 from memorymaps.models.smoothing import FittedErrors
 from memorymaps.posteriors.capabilities import Capabilities, CrossCovariance, GroupRemoval, Refit
 from memorymaps.posteriors.contract import Description, Marginals
@@ -314,6 +315,10 @@ class GramPosterior:
             covariance_root=self.covariance_root, cross_covariance=CrossCovariance(self.cross_covariance, numbers),
             refit=self.refits, group_refit=None if exact else self.refits, interpolate=self.interpolate,
         )  # fmt: skip
+        if isinstance(self.refits, LatentRefit):
+            found = dataclasses.replace(
+                found, newton=self.refits, own_refits=self.refits.capability, example_refits=self.refits.at_queries
+            )
         if self.fitted is None:
             return found
         return dataclasses.replace(

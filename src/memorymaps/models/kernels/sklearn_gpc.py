@@ -28,7 +28,7 @@ from memorymaps.data.views import with_inputs
 from memorymaps.models.kernels.fit_checks import refuse_fit
 from memorymaps.models.kernels.gram_posterior import GramPosterior, KernelOutput
 from memorymaps.models.kernels.kernel_functions import vector_inputs
-from memorymaps.models.kernels.kernel_refits import LatentProblem, LatentRefit
+from memorymaps.models.kernels.latent_refits import LatentProblem, LatentRefit
 from memorymaps.models.kernels.sklearn_gpr import (
     CHOSEN_BY_EVIDENCE,
     HYPERPARAMETERS_FIXED,
@@ -41,6 +41,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
+_FITS = 20  # Laplace approximations until an optimiser has chosen the hyperparameters (measured: 20 to 100)
 _MODE_NOTE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
 _WHITE_NOISE_NOTE = (
     "WhiteKernel adds an independent latent term to each training example; outputs and predictions of the map contain "
@@ -133,17 +134,17 @@ def _classification(model: Any, examples: Examples) -> GramPosterior:
         notes=(HYPERPARAMETERS_FIXED, _MODE_NOTE, *note, *((_WHITE_NOISE_NOTE,) if has_white_noise else ())),
         methods=(*METHODS, "rasmussen2006gaussian"),
     )
-    refits = LatentRefit([_latent_problem(binary, part, x) for binary, part in zip(binaries, parts, strict=True)])
+    problems = [_latent_problem(binary, part, x) for binary, part in zip(binaries, parts, strict=True)]
+    refits = LatentRefit(problems, 1 if model.optimizer is None else _FITS * (1 + model.n_restarts_optimizer))
     return GramPosterior(likelihood, description, functools.partial(_latent_mode, binaries, x), parts, refits=refits)
 
 
 def _latent_problem(binary: _BinaryClassifier, part: KernelOutput, x: Any) -> LatentProblem:
-    rows, fit = binary.rows, binary.fit
-    gram = part.gram
-    return LatentProblem(
-        rows, gram[np.ix_(rows, rows)], np.asarray(fit.y_train_, dtype=float), fit.y_train_ - fit.pi_,
-        lambda wanted: gram[np.ix_(wanted, rows)], binary.sign,
-    )  # fmt: skip
+    n, fit = len(part.gram), binary.fit
+    target, weight = np.zeros(n), np.zeros(n)
+    target[binary.rows] = fit.y_train_ if binary.sign > 0 else 1 - fit.y_train_
+    weight[binary.rows] = 1.0
+    return LatentProblem(part.gram, target, weight, binary.duals(n), lambda inputs: binary.kernel(inputs, x))
 
 
 def _check_labels(model: Any, binaries: list[_BinaryClassifier], code: Array) -> None:

@@ -386,11 +386,11 @@ class LinearRefit:
         gradient = _gradients(self._rest, self._rest.coefficients + self.structure.from_whitened(u), rows)
         return np.stack([self.structure.whiten(each) for each in gradient])
 
-    def single_removals(self, rows: Array) -> Array:
+    def single_removals(self, rows: Array, most: int | None = None) -> Array:
         """`u [k, r]` of the minima without each of some rows, NaN where it was not reached.
 
         Steps with the Hessian of the first one for all rows together, two products with the data each; those that do
-        not converge are refitted one by one, as many as a map affords.
+        not converge are refitted one by one, at `most` so many, by default what a map affords.
         """
         if not np.all(self._rest.without(rows[:1]).penalty > 0):
             determined = np.array([self._is_determined(rows[k : k + 1]) for k in range(len(rows))], dtype=bool)
@@ -400,7 +400,7 @@ class LinearRefit:
         places = np.flatnonzero(determined)
         for part in np.array_split(places, max(1, -(-len(places) * self.loss.rows.offset.size // _CHUNK))):
             u[part] = self._together(rows[part])
-        missing = places[np.isnan(u[places, 0])][: self.max_automatic_refits()]
+        missing = places[np.isnan(u[places, 0])][: self.max_automatic_refits() if most is None else most]
         for place in missing.tolist():
             found, remaining = self.coordinates(rows[place : place + 1], _NEWTON_STEPS, _ARRIVED)
             u[place] = found if remaining <= _ARRIVED else np.nan

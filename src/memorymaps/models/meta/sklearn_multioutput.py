@@ -23,14 +23,13 @@ from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.joint_refits import JointNewtonRefit, JointRefit
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
 from memorymaps.posteriors.capabilities import (
     Capabilities,
     CrossCovariance,
     GroupRemoval,
-    NewtonRefit,
     PenaltyPerWeight,
-    Refit,
     RemovalInfluence,
     Undetermined,
     capabilities_of,
@@ -279,39 +278,6 @@ class JointRemoval:
         """Changes `[n, Σc_k, g]`."""
         each = (part.output_change(inputs, delta) for part, delta in zip(self.parts, deltas, strict=True))
         return np.concatenate(list(each), axis=1)
-
-
-@dataclass(frozen=True)
-class JointRefit:
-    """Refits of independent models, one after the other."""
-
-    parts: tuple[Refit, ...]
-
-    @property
-    def concurrent(self) -> bool:
-        """Whether all models' refits may run at once."""
-        return all(part.concurrent for part in self.parts)
-
-    def max_automatic_refits(self) -> int:
-        """What the most expensive of the models affords."""
-        return min(part.max_automatic_refits() for part in self.parts)
-
-    def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """Outputs `[n, Σc_k]`, and the largest remaining change."""
-        outputs, changes = zip(*(part.refit(removed, wanted, steps, tolerance) for part in self.parts), strict=True)
-        return np.concatenate(outputs, axis=1), max(changes)
-
-
-@dataclass(frozen=True)
-class JointNewtonRefit(JointRefit):
-    """Refits of independent models by Newton's method."""
-
-    parts: tuple[NewtonRefit, ...]
-
-    def second_step(self, rows: Array) -> tuple[Array, Array]:
-        """Second steps and their bounds, concatenated over models: `[k, Σc_k]`."""
-        steps, bounds = zip(*(part.second_step(rows) for part in self.parts), strict=True)
-        return np.concatenate(steps, axis=1), np.concatenate(bounds, axis=1)
 
 
 @dataclass(frozen=True)
