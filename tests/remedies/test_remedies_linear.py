@@ -522,7 +522,7 @@ def test_nearly_collinear_columns_of_which_least_squares_dropped_some(said, what
     assert m["leverage"].sum() == pytest.approx(1 + x.shape[1])
 
 
-@remedy("the loss has no minimum on these data: it falls on as … go to infinity")
+@remedy("the loss has no minimum on these data: it falls on as estimates of … go to infinity")
 def test_a_group_of_one_class(said):
     """A penalty gives every estimate an end; without the group's column they have one, too."""
     x, group = np.linspace(-2, 2, 40)[:, None], np.arange(40) % 4 == 0

@@ -62,9 +62,9 @@ def no_minimum(d: Description) -> str:
     names, more = d.infinite_estimates[:_NAMED], len(d.infinite_estimates) - _NAMED
     which = ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
     return (
-        f"the loss has no minimum on these data: it falls on as {which} go to infinity, as where columns separate "
-        "classes or a group has no event. Leverages and sizes along them are those of where the fit stopped. Fit again "
-        "with a penalty, or without such columns"
+        f"the loss has no minimum on these data: it falls on as estimates of {which} go to infinity, as where columns "
+        "separate classes or a group has no event. Leverages and sizes along them are those of where the fit stopped. "
+        "Fit again with a penalty, or without such columns"
     )
 
 

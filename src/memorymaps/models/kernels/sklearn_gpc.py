@@ -41,7 +41,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-_FITS = 20  # Laplace approximations until an optimiser has chosen the hyperparameters (measured: 20 to 100)
+_FITS = 20  # Laplace approximations until an optimiser has chosen the hyperparameters, at least (assumed)
 _MODE_NOTE = "Means are those at the mode, σ(f); predict_proba averages over the posterior."
 _WHITE_NOISE_NOTE = (
     "WhiteKernel adds an independent latent term to each training example; outputs and predictions of the map contain "
