@@ -148,7 +148,7 @@ def test_jobs_and_a_journal_give_the_same(tmp_path):
 def test_sizes_of_a_squared_hinge_are_checked_by_refits():
     m = mm.memory_map(LinearSVC(C=0.5, tol=1e-10, max_iter=10**6).fit(X, Y), X, Y)
     rows = m["refitted"]
-    assert 0 < rows.sum() <= 32
+    assert 0 < rows.sum() <= 32 + 8  # the largest sizes, and the largest leverages
     truth = mm.refit(m, top=16)
     both = rows & truth["refitted"]
     assert both.any()
@@ -185,7 +185,7 @@ def test_the_largest_sizes_of_losses_with_kinks_are_refitted(model):
     x, y = load_diabetes(return_X_y=True)
     x, y = StandardScaler().fit_transform(x)[:200], (y[:200] - 150) / 77
     m = mm.memory_map(model.fit(x, y), x, y)
-    assert m["refitted"].sum() == 32
+    assert 32 <= m["refitted"].sum() <= 32 + 8  # the largest sizes, and the largest leverages
     rows = np.union1d(np.argsort(-m["sensitivity"])[:8], np.arange(0, 200, 25))
     fits = [clone(model).fit(np.delete(x, i, 0), np.delete(y, i)) for i in rows]
     truth = np.array([abs((fit.predict(x[[i]]) - model.predict(x[[i]]))[0]) for i, fit in zip(rows, fits, strict=True)])

@@ -7,11 +7,11 @@ indices may, as on CUDA): code that passes here moves its data by itself. Global
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 _setup_privateuseone_for_python_backend("there")
@@ -42,9 +42,27 @@ def _inner(x: Any) -> Any:
     return x.inner if isinstance(x, There) else x
 
 
+def _each(change: Callable[[Tensor], Any], value: Any) -> Any:
+    """A value with its tensors changed; by hand, because `tree_map` takes longer than most operations do."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if type(value) in (tuple, list):
+        return type(value)([_each(change, x) for x in value])
+    if type(value) is dict:
+        return {key: _each(change, x) for key, x in value.items()}
+    assert not isinstance(value, tuple | list | dict), f"an operation with {type(value)}"
+    return value
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    _each(found.append, value)
+    return found
+
+
 def _act(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """An operation on what lies behind, its results on the device that torch would put them on."""
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    tensors = _tensors((args, kwargs))
     there = [x for x in tensors if isinstance(x, There)]
     here = [x for x in tensors if not isinstance(x, There) and x.ndim]
     if there and here and func._opname not in _MEETING:
@@ -55,13 +73,13 @@ def _act(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     asked = kwargs.get("device")
     stays = bool(there) if asked is None else torch.device(asked).type == THERE.type
     inner = kwargs if asked is None else {**kwargs, "device": HERE}
-    found = func(*tree_map(_inner, args), **tree_map(_inner, inner))
+    found = func(*_each(_inner, args), **_each(_inner, inner))
     if torch.Tag.inplace_view in func.tags:
         with torch._C._DisableTorchDispatch():
             func(*args, **kwargs)
         return args[0]
     known = {id(x.inner): x for x in there}
-    return tree_map(lambda x: known.get(id(x), There(x) if stays else x) if isinstance(x, Tensor) else x, found)
+    return _each(lambda x: known.get(id(x), There(x) if stays else x), found)
 
 
 def _made(op: Any, *args: Any, **kwargs: Any) -> Any:

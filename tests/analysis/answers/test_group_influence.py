@@ -220,7 +220,8 @@ def test_memory_does_not_grow_with_the_examples(monkeypatch):
             yield rows, deviation
 
     monkeypatch.setattr("memorymaps.analysis.answers.query_influence.example_deviations", recorded)
-    found = mm.influence_on(m, data[:400], y[:400], top=2)
-    assert len(found) == 4 * 400
+    monkeypatch.setattr(query_deviations, "_BLOCK_NUMBERS", query_deviations._BLOCK_NUMBERS // 8)
+    found = mm.influence_on(m, data[:50], y[:50], top=2)
+    assert len(found) == 4 * 50
     assert max(largest) <= query_deviations._BLOCK_NUMBERS
-    assert sum(largest) == 400 * 1797 * 10
+    assert sum(largest) == 50 * 1797 * 10

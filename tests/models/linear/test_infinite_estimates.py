@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
 from statsmodels.miscmodels.ordinal_model import OrderedModel
 
@@ -139,3 +140,50 @@ def test_the_last_of_a_class_in_a_group_of_softmax_has_the_limit_of_its_refits()
     expected = np.abs(np.array([0, 5, 6]) / 11 - np.array([1, 5, 6]) / 12).sum()
     assert np.isclose(m["sensitivity"][0], expected)
     assert np.isinf(m["loo_loss"][0])
+
+
+def has_descent(rows):
+    """Whether some direction `d` has `a·d ≥ 0` for all rows and not zero for all, by a linear program [Konis 2007]."""
+    best = linprog(-rows.sum(0), A_ub=-rows, b_ub=np.zeros(len(rows)), bounds=[(-1, 1)] * rows.shape[1])
+    return -best.fun > 1e-6
+
+
+def columns_and_classes(seed):
+    """A few rows of few distinct values, whose classes are often separated."""
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(12, 30)), int(rng.integers(1, 4))
+    x = rng.integers(0, 3, size=(n, p)).astype(float) if seed % 3 else rng.normal(size=(n, p))
+    y = (rng.random(n) < 1 / (1 + np.exp(-(x - 1) @ (2 * rng.normal(size=p))))).astype(int)
+    y[:2] = 0, 1
+    return np.column_stack([np.ones(n), x]), y
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_estimates_are_infinite_where_a_linear_program_says_so(seed):
+    design, y = columns_and_classes(seed)
+    signed = np.where(y == 1, 1, -1)[:, None] * design
+    m = mm.memory_map(sm.GLM(y, design, family=sm.families.Binomial()).fit(maxiter=100))
+    assert bool(m.provenance.description.infinite_estimates) == has_descent(signed)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_hazards_are_infinite_where_a_linear_program_says_so(seed):
+    design, event = columns_and_classes(seed)
+    x, time = design[:, 1:], np.random.default_rng(seed).exponential(size=len(event))
+    pairs = [x[i] - x[j] for i in np.flatnonzero(event) for j in range(len(x)) if time[j] >= time[i] and j != i]
+    m = mm.memory_map(sm.PHReg(time, x, status=event).fit())
+    assert bool(m.provenance.description.infinite_estimates) == has_descent(np.array(pairs))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_left_out_losses_are_infinite_where_a_linear_program_says_so(seed):
+    """Without an example a direction exists along which its own output goes to infinity, away from its class."""
+    design, y = columns_and_classes(100 + seed)
+    signed = np.where(y == 1, 1, -1)[:, None] * design
+    if has_descent(signed):
+        pytest.skip("no minimum with all rows either")
+    m = mm.memory_map(sm.GLM(y, design, family=sm.families.Binomial()).fit(maxiter=100))
+    for i in np.argsort(-m["leverage"])[:5]:
+        others = np.delete(signed, i, axis=0)
+        away = linprog(signed[i], A_ub=-others, b_ub=np.zeros(len(others)), bounds=[(-1, 1)] * design.shape[1])
+        assert np.isinf(m["loo_loss"][i]) == (-away.fun > 1e-6)

@@ -175,9 +175,9 @@ def test_hazard_ratios_without_a_group_are_statsmodels_own(ties):
     assert set(found["warning"]) == {""}
 
 
-def test_hazard_ratios_without_many_groups_are_one_step():
-    results = cox(np.arange(N))
-    m = mm.memory_map(results)
-    found = m.leave_out(np.arange(N))
-    np.testing.assert_allclose(found["leave_out_coefficients"] - results.params, m["coefficient_shift"], atol=1e-10)
+def test_hazard_ratios_without_many_groups_are_statsmodels_own():
+    found = mm.memory_map(cox(np.arange(N))).leave_out(np.arange(N))
+    for k in range(0, N, N // 6):
+        left = cox(np.arange(N) != k)
+        np.testing.assert_allclose(found["leave_out_coefficients"][k], left.params, rtol=1e-6)
     assert np.all(found["warning"] == "")

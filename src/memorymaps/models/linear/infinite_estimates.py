@@ -18,6 +18,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 
 _CHANGED = 0.05  # change of an output by a Newton step, from which the minimum is not near (measured: 0.15 to 1)
+_LONGEST = 2.0  # change of an output by a step that raises the loss, where hardly any curvature is left for Newton's
 _FAR = 100.0  # such steps: by five and more, which losses of overlapping classes show
 _STEPS = 6  # of Newton's method in which what else the fit had left is made up
 _LIMIT_STEPS = 25  # further ones: losses of separated classes fall by e in each
@@ -57,14 +58,33 @@ def endless_descent(loss: Loss, parameters: Array, step: Array) -> Descent | Non
     """
     for _ in range(_STEPS):
         changing = np.abs(step) > _SHARE * np.abs(parameters)
-        if not np.all(np.isfinite(step)) or not np.any(changing) or not loss.largest_change(step) >= _CHANGED:
+        change = loss.largest_change(step) if np.all(np.isfinite(step)) and np.any(changing) else 0.0
+        if not change >= _CHANGED:
             return None
-        here = loss.value(parameters)
-        if np.isfinite(here) and loss.value(parameters + _FAR * step) <= here + _ROUNDING * abs(here):
-            return Descent(parameters, np.where(changing, step, 0.0))
+        along = np.where(changing, step, 0.0)
+        if _falls_for_ever(loss, parameters, along):
+            return Descent(parameters, along)
+        found = separating(loss, parameters)
+        if found is not None:
+            return found
+        if change > _LONGEST and not loss.value(parameters + step) <= loss.value(parameters):
+            step = _LONGEST / change * step
         parameters = parameters + step
         step = loss.newton_step(parameters)
     return None
+
+
+def separating(loss: Loss, parameters: Array) -> Descent | None:
+    """Where the loss falls for ever as all parameters grow in proportion: they separate all classes."""
+    return Descent(parameters, parameters) if _falls_for_ever(loss, parameters, parameters) else None
+
+
+def _falls_for_ever(loss: Loss, parameters: Array, direction: Array) -> bool:
+    """Whether the loss is no larger a hundred steps on, each of which changes some output."""
+    if not loss.largest_change(direction) >= _CHANGED:
+        return False
+    here = loss.value(parameters)
+    return bool(np.isfinite(here) and loss.value(parameters + _FAR * direction) <= here + _ROUNDING * abs(here))
 
 
 def followed(loss: Loss, descent: Descent) -> Descent:

@@ -367,9 +367,9 @@ class LinearRefit:
         u, at = self._first_steps(rows)
         whitened = self._whitened_gradients(u, rows)
         own = at.z @ whitened[..., None]
-        step = np.linalg.solve(at.system.mT, own)
+        step = _solved(at.system.mT, own)
         squared = np.sum(whitened**2, axis=1) + (own.mT @ at.curvature @ step)[:, 0, 0]
-        spread = np.linalg.diagonal(np.linalg.solve(at.system.mT, at.z @ at.z.mT))
+        spread = np.linalg.diagonal(_solved(at.system.mT, at.z @ at.z.mT))
         return -step[..., 0], np.sqrt(np.clip(squared[:, None] * spread, 0, None))
 
     def _first_steps(self, rows: Array) -> tuple[Array, _Removals]:
@@ -378,7 +378,7 @@ class LinearRefit:
         system = np.eye(error.shape[1]) - curvature @ z @ z.mT
         share = self._rest.rows.weight[rows, None] * self._rest.penalty_coordinates
         error = error[..., None] + curvature @ (z @ share[..., None])
-        u = (z.mT @ np.linalg.solve(system, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
+        u = (z.mT @ _solved(system, error))[..., 0] + share  # Zᵀ(I − ΛV)⁻¹(e + Λs) + w Wᵀ∇ψ
         return u, _Removals(z, curvature, system)
 
     def _whitened_gradients(self, u: Array, rows: Array) -> Array:
@@ -441,7 +441,18 @@ class _Removals:
     def solve(self, gradient: Array) -> Array:
         """`(I − ZᵀΛZ)⁻¹g [k, r]`, by the Hessian without each row."""
         own = self.curvature @ (self.z @ gradient[..., None])
-        return np.asarray(gradient + (self.z.mT @ np.linalg.solve(self.system, own))[..., 0])
+        return np.asarray(gradient + (self.z.mT @ _solved(self.system, own))[..., 0])
+
+
+def _solved(systems: Array, right: Array) -> Array:
+    """`system⁻¹ right` for each of some systems `[k, c, c]`; NaN where one is singular, as at the bound."""
+    try:
+        return np.asarray(np.linalg.solve(systems, right))
+    except np.linalg.LinAlgError:
+        found = np.full(right.shape, np.nan)
+        for k in np.flatnonzero(np.linalg.matrix_rank(systems) == systems.shape[-1]):
+            found[k] = np.linalg.solve(systems[k], right[k])
+        return found
 
 
 def _gradients(loss: PenalisedLoss, coefficients: Array, rows: Array) -> Array:

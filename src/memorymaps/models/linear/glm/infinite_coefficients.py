@@ -13,7 +13,7 @@ from memorymaps.data.examples import Examples
 from memorymaps.models.linear.glm.model import LinearModel, linear_outputs
 from memorymaps.models.linear.glm.objective_value import objective
 from memorymaps.models.linear.glm.quadratic import LocalQuadratic
-from memorymaps.models.linear.infinite_estimates import endless_descent
+from memorymaps.models.linear.infinite_estimates import endless_descent, separating
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,14 @@ def _add_change(step: LinearModel, largest: Array, batch: Batch) -> None:
 def names_of_infinite(model: LinearModel, step: Array, distance: float, examples: Examples) -> tuple[str, ...]:
     """Names of the coefficients of a linear predictor that go to infinity, by passes over the data where some may.
 
-    `step [p, c]` is Newton's, `distance` that to the optimum in posterior standard deviations. Far from it, where the
-    map is warned of anyway, nothing is looked for; what a penalty holds, however weak, is finite.
+    `step [p, c]` is Newton's, `distance` that to the optimum in posterior standard deviations. Far from it, where no
+    step can be relied on, only separated classes are looked for. What a penalty holds, however weak, is finite.
     """
     penalty = model.penalty(1.0) + (0.0 if model.l1 is None else model.l1(1.0))
-    if not distance < 1 or np.all(penalty[model.free] > 0):
+    if np.all(penalty[model.free] > 0):
         return ()
-    found = endless_descent(LinearLoss(model, examples), model.coefficients, step)
+    loss, here = LinearLoss(model, examples), model.coefficients
+    found = endless_descent(loss, here, step) if distance < 1 else separating(loss, here)
     if found is None or np.any(penalty[found.direction != 0] > 0):
         return ()
     return found.names(model.parameters)

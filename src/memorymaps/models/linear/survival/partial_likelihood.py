@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg as sl
+from scipy.special import logsumexp
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.orthonormal_columns import unaliased_columns
@@ -109,8 +110,7 @@ class PartialLikelihood:
         """`ℓ`, up to a constant."""
         log_risk = self._log_risk(parameters)
         log_risk = log_risk - np.max(log_risk)  # which cancels: as many events are in cells as subjects have
-        with np.errstate(divide="ignore"):
-            total = np.log(self._risk.T @ np.exp(log_risk))
+        total = logsumexp(log_risk[:, None], b=self._risk, axis=0)
         found = float(self.cells.events @ total - self.subjects.event @ log_risk)
         return found if np.isfinite(found) else np.inf
 
