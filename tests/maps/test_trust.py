@@ -30,9 +30,11 @@ from sklearn_versions import RIDGE_CV
 
 import memorymaps as mm
 from memorymaps.core.likelihoods import Gaussian
+from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.maps.table import COLUMNS
 from memorymaps.maps.trust import BASE_VERDICTS, FIGURES, Level, Trust
 from memorymaps.models import Draws
+from memorymaps.models.linear.newton_methods import von
 from memorymaps.posteriors.approximation import Approximation
 
 RNG = np.random.default_rng(4)
@@ -415,3 +417,24 @@ def test_a_variational_posterior_with_many_parameters_keeps_its_order_and_an_opt
 
     assert level(Approximation.VARIATIONAL) == R
     assert level(Approximation.OPTIMIZER_STATE) == level(Approximation.APPROXIMATE_CURVATURE) == U
+
+
+@pytest.mark.parametrize(("prior", "long"), [(0.05, True), (3.0, False)])
+def test_one_step_from_a_flexible_variational_posterior_is_for_ranks_only(prior, long):
+    """Variational online Newton without each example: the others' expected losses change with the variance, too."""
+    draws = np.random.default_rng(0)
+    x = np.column_stack([np.ones(24), draws.normal(size=(24, 2))])
+    y = (x[:, 1] + 0.5 * draws.normal(size=24) > 0).astype(int)
+    y[:2] = 1 - y[:2]
+
+    def state(kept):
+        return list(von(x[kept], y[kept], likelihood=Bernoulli(), prior=prior, rate=0.5, steps=80))[-1]
+
+    everyone = np.arange(24)
+    fitted = state(everyone)
+    m = mm.memory_map(fitted, x, y)
+    truth = np.array([((state(np.delete(everyone, i)).mean - fitted.mean) @ x[i])[0] for i in everyone])
+    slope = m["deviation"].ravel() @ truth / (truth @ truth)
+    assert (slope < 0.85) == long
+    assert (m.trust["sensitivity"].level == R) == long
+    assert any("variational posterior this flexible" in line for line in m.summary().warnings) == long

@@ -9,6 +9,7 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.maps.loo_averages import weights_of
+from memorymaps.posteriors.approximation import Approximation
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
@@ -24,6 +25,7 @@ LONG_STEP_SHARE = 0.15  # of the sizes, as a root of squares, up to which marked
 ERROR_CHANGE = 0.15  # relative change of the errors in the step that remains, above which the fit is not stationary
 LONG_STEP_EACH = 0.4  # leverage of one example above which its Newton step was found too long in convex models
 _NAMED = 5  # parameters that a sentence names
+VARIATIONAL_LEVERAGE = 0.13  # weighted by sensitivity, from which sizes were off by more than 15 % in slope or 30 %
 LONG_SHARE, LONG_SHARE_OF_ONE_OUTPUT = 0.3, 0.6  # their share of the sensitivity from which sizes were off
 
 
@@ -74,6 +76,20 @@ def remaining_distance(d: Description) -> str:
     if d.error_change is None or d.error_change < ERROR_CHANGE:
         return words
     return f"{words} and a step that changes the errors by {d.error_change:.0%}"
+
+
+def variational_steps_too_long(m: ExampleTable) -> bool:
+    """Whether one step from a variational posterior is too short for what most of the sensitivity is of.
+
+    The others' expected losses change with its variance, too: deviations were `1 − h` of those of refits.
+    """
+    d = m.provenance.description
+    linear = m.provenance.estimator.name == "first_order" or d.likelihood.endswith("Gaussian")
+    if d.approximation != Approximation.VARIATIONAL or linear:
+        return False
+    s = np.nan_to_num(m["sensitivity"], posinf=0.0)
+    total = float(np.sum(s)) * max(1, m.provenance.outputs)
+    return total > 0 and float(s @ m["leverage"]) / total >= VARIATIONAL_LEVERAGE
 
 
 def long_steps_matter(m: ExampleTable) -> bool:

@@ -19,6 +19,7 @@ from memorymaps.maps.premises import (
     no_minimum,
     not_stationary,
     remaining_distance,
+    variational_steps_too_long,
 )
 from memorymaps.maps.trust import trust_of
 
@@ -168,7 +169,15 @@ def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
     return (_RANKS_ONLY,) if m.provenance.description.nonlinear else ()
 
 
+_VARIATIONAL = (
+    "one step from a variational posterior this flexible: the largest sizes were 0.4 to 0.8 of those of refits, read "
+    "them as ranks"
+)
+
+
 def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
+    if variational_steps_too_long(m):
+        return (_VARIATIONAL,)
     if not newton_step_unreliable(m):
         return ()
     why = (
