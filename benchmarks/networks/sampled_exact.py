@@ -77,7 +77,7 @@ def exact(path: Path, net: nn.Module, x: Tensor, y: Tensor, delta: float) -> dic
     total.diagonal().add_(delta)
     whitened = torch.linalg.inv(torch.linalg.cholesky(total)).float().T
     units = torch.eye(OUTPUTS).expand(len(x), OUTPUTS, OUTPUTS)
-    each = [(a @ whitened).double().unflatten(0, (-1, OUTPUTS)) for a in rows(net, x, units)]
+    each = ((a @ whitened).double().unflatten(0, (-1, OUTPUTS)) for a in rows(net, x, units))  # not held: N·C·P numbers
     variance = torch.cat([z @ z.mT for z in each])
     p, target = f.softmax(1), nn.functional.one_hot(y, OUTPUTS)
     curvature = torch.diag_embed(p) - p[:, :, None] * p[:, None]
