@@ -170,8 +170,8 @@ def _warn_first_order(m: ExampleTable) -> tuple[str, ...]:
 
 
 _VARIATIONAL = (
-    "one step from a variational posterior this flexible: the largest sizes were 0.4 to 0.8 of those of refits, sizes are "
-    "ranks"
+    "one step from a variational posterior this flexible: the largest sizes were 0.4 to 0.8 of those of refits, sizes "
+    "are ranks"
 )
 
 
