@@ -27,7 +27,7 @@ from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, OwnRefits, Refit, capabilities_of
 
 _MAX_CHECKS = 32  # refits by which sizes are checked where no second step tells
-_BY_LEVERAGE = 4  # one for so many, of the largest leverages: where a step may be far too short, too
+_BY_LEVERAGE = 4  # refits of the largest sizes for one of the largest leverages, whose size a step may hide
 _FEW_CHECKS = 4  # the same for networks, whose refits take longer …
 _FEW_MARGIN = 1.5  # on what so few refits find
 _DOUBTFUL = 0.05  # … from this mean leverage of an output, weighted by sensitivity

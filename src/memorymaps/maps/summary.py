@@ -133,7 +133,7 @@ def warnings_of(m: ExampleTable) -> tuple[str, ...]:
     shown = [flag for flag in Warn if flag and (flag != Warn.LONG_STEP or long_steps_matter(m))]
     held = m.provenance.description.held_fixed
     lines = [_warning_line(flag, int(np.count_nonzero(codes & int(flag))), len(m), held) for flag in shown]
-    cautions = (*m.provenance.description.cautions, *_warn_not_stationary(m))
+    cautions = (*m.provenance.description.cautions, *_warn_off_optimum(m))
     return (*cautions, *_warn_first_order(m), *_warn_long_step(m), *(line for line in lines if line))
 
 
@@ -195,7 +195,8 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     )
 
 
-def _warn_not_stationary(m: ExampleTable) -> tuple[str, ...]:
+def _warn_off_optimum(m: ExampleTable) -> tuple[str, ...]:
+    """That there is no optimum, or that the parameters are far from it."""
     d = m.provenance.description
     if d.infinite_estimates:
         return (no_minimum(d),)
