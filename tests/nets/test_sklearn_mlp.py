@@ -169,21 +169,3 @@ def test_what_cannot_be_mapped_is_refused():
         mm.memory_map(regression, X, REAL[:, 0])
     with pytest.raises(mm.TargetError, match="numeric targets"):
         mm.memory_map(regression, X, KINDS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("weight", [0.0, 1e-7])
-def test_a_network_at_a_saddle_point_is_warned_of(weight):
-    """With all weights zero the gradient vanishes, and the loss falls along products of weights of two layers."""
-    x = np.random.default_rng(0).normal(size=(80, 3))
-    y = x @ [1.0, -0.7, 0.4]
-    model = MLPRegressor(
-        hidden_layer_sizes=(3,), activation="tanh", solver="lbfgs", alpha=1.0, random_state=0, max_iter=5000
-    ).fit(x, y)
-    assert "saddle" not in str(mm.memory_map(model, x, y).summary())
-    model.coefs_ = [np.full_like(each, weight) for each in model.coefs_]
-    model.intercepts_[-1][:] = y.mean()
-    m = mm.memory_map(model, x, y)
-    assert "A saddle point" in str(m.summary())
-    assert any("from the optimum" in line for line in m.summary().warnings)
-    assert not m.trust["sensitivity"].sizes

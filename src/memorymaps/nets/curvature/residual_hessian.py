@@ -20,33 +20,36 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 
 def residual_curvature(problem: LaplaceProblem, group: ParameterGroup) -> Tensor:
     """`R [P, P]` in double precision, in the order of the group's blocks."""
-    total = problem.zeros(problem.num_parameters, problem.num_parameters)
-    for batch in problem.examples:
-        work = functools.partial(
-            _chunk_residual_curvature, problem, group, problem.target(batch), problem.weights(batch)
-        )
-        for found in problem.batch_size.run(batch.inputs, work):
-            total += found
-    total = problem.ranks.total(total)
+    total = residual_products(problem, group, torch.eye(problem.num_parameters))
     return (total + total.T) / 2
 
 
-def _chunk_residual_curvature(
-    problem: LaplaceProblem, group: ParameterGroup, y: Tensor, weight: Tensor, inputs: Any, rows: slice
+def residual_products(problem: LaplaceProblem, group: ParameterGroup, v: Tensor) -> Tensor:
+    """`R v [k, P]` in double precision for vectors `[k, P]`, in the order of the group's blocks."""
+    total = problem.zeros(*v.shape)
+    for batch in problem.examples:
+        work = functools.partial(
+            _chunk_products, problem, group, v.to(total.device), problem.target(batch), problem.weights(batch)
+        )
+        for found in problem.batch_size.run(batch.inputs, work):
+            total += found
+    return problem.ranks.total(total)
+
+
+def _chunk_products(
+    problem: LaplaceProblem, group: ParameterGroup, v: Tensor, y: Tensor, weight: Tensor, inputs: Any, rows: slice
 ) -> Tensor:
-    """`R [P, P]` of some rows of a batch."""
+    """`R v [k, P]` of some rows of a batch."""
     network, parameters = problem.network, problem.covered
     with torch.enable_grad():
         f = network.outputs(network.to_device(inputs))
         residual = (weight[rows, None] * network.likelihood.error(f.detach().double(), y[rows])).to(f)
         gradient = _packed_gradient(group, parameters, f, residual, create_graph=True)
+    found = problem.zeros(*v.shape)
     if not gradient.requires_grad:  # outputs linear in the parameters
-        return problem.zeros(problem.num_parameters, problem.num_parameters)
-    found, one_hot = problem.zeros(problem.num_parameters, problem.num_parameters), torch.zeros_like(gradient)
-    for k in range(problem.num_parameters):
-        one_hot[k] = 1
-        found[k] = _packed_gradient(group, parameters, gradient, one_hot, retain_graph=True)
-        one_hot[k] = 0
+        return found
+    for k, vector in enumerate(v.to(gradient)):
+        found[k] = _packed_gradient(group, parameters, gradient, vector, retain_graph=True)
     return found
 
 
