@@ -57,8 +57,8 @@ class Objective:
             self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(self.batch)])
 
     def settle(self) -> None:
-        """Take what is left of the gradient at the origin off the objective, whose minimum it then is."""
-        self.tilt = self.gradient()
+        """Take what is left of the gradient at the origin off the objective, which is stationary there then."""
+        self.tilt = self.tilt + self.gradient()
 
     def put(self, theta: np.ndarray) -> None:
         """Give the network these parameters."""

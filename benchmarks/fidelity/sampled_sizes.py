@@ -10,7 +10,8 @@ A retraining starts there, without one example, with the same inverse Hessian le
 where the gradient of its objective is at most `LEFT` of what it was at first, in the norm of that inverse Hessian; it
 stops there or after `--steps`. In a long flat valley, which hardly changes outputs, it may not arrive and the mean of
 the example be settled all the same: by the change that the second half of the steps made and that the next Newton step
-would make (`LATE`, `AHEAD`). What was left of the gradient at the minimum is taken off as a linear term. The inverse
+would make (`LATE`, `AHEAD`). What was left of the gradient at the minimum is taken off as a linear term; `--rounds 0`
+takes off all that training left, wherever it ended [Bae et al. 2022, the proximal Bregman objective]. The inverse
 Hessian makes it quick and decides nothing: the gradient is that of all the data, in double precision with `--double`.
 Products and maps are in single precision. Examples are drawn by share of sensitivity and at random in turn, so that any
 beginning of the journal is a sample of the same design: a stopped run goes on.
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from descent import LEFT, Objective, Solve, Without, preconditioner, rounds
+from descent import LEFT, Objective, Solve, Without, preconditioner, rounds, with_hessian
 from real_size import data, lenet, train
 from scipy.stats import spearmanr
 from torch import nn
@@ -71,16 +72,27 @@ def trained(a: argparse.Namespace) -> tuple[Objective, Solve]:
     else:
         train(net, x, y, a.share * a.n, a.epochs, a.rate)
         theta = parameters_to_vector(net.parameters()).detach().double().numpy()
+        torch.save((theta, done), kept)
     objective = Objective(net, x, y, a.share * a.n, theta)
     precondition = functools.partial(preconditioner, objective, a.rows)
+    solve = settled(objective, precondition(done + 1), a.directions) if not a.rounds else None
     for each in rounds(objective, precondition, a.directions, range(done + 1, done + 1 + a.rounds), a.round):
         torch.save((objective.origin, each.number), kept)
         print(f"<!-- ‖∇L‖ = {each.first:.2g} → {each.last:.2g} sd, {objective.passes} passes, "
               f"{objective.products} products, {time.process_time():.0f} s -->", flush=True)  # fmt: skip
     with torch.no_grad():
         right = (objective.net(x_test.to(dtype)).argmax(1) == y_test).double().mean()
-    print(f"<!-- minimum reached: {each.arrived}; right on the test images {right:.1%} -->", flush=True)
-    return objective, each.solve
+    reached = solve is None and each.arrived
+    print(f"<!-- minimum reached: {reached}; right on the test images {right:.1%} -->", flush=True)
+    return objective, solve or each.solve
+
+
+def settled(objective: Objective, solve: Solve, directions: int) -> Solve:
+    """Take off the gradient that training left; the inverse Hessian, corrected along it."""
+    gradient = objective.gradient()
+    print(f"<!-- ‖∇L‖ = {float(gradient @ solve(gradient)) ** 0.5:.2g} sd, taken off -->", flush=True)
+    objective.settle()
+    return with_hessian(objective, solve, gradient, directions).solve
 
 
 def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:

