@@ -25,9 +25,19 @@ class InputsWithRows:
         return len(self.rows)
 
 
+def with_rows(batch: Batch, rows: Array) -> Batch:
+    """The batch with `InputsWithRows`."""
+    return dataclasses.replace(batch, inputs=InputsWithRows(batch.inputs, rows))
+
+
+def row_indices(batch: Batch, rows: Array) -> Batch:
+    """The batch with its row numbers as inputs, for posteriors that store a value for each row."""
+    return dataclasses.replace(batch, inputs=rows)
+
+
 @dataclass(frozen=True)
 class ExamplesWithRows(Examples):
-    """Examples whose inputs are `InputsWithRows`.
+    """Examples whose batches are changed by their row numbers: by `with_rows`, or another function of both.
 
     Examples
     --------
@@ -37,6 +47,7 @@ class ExamplesWithRows(Examples):
     """
 
     source: Examples
+    change: Callable[[Batch, Array], Batch] = with_rows
 
     def __len__(self) -> int:
         return len(self.source)
@@ -44,20 +55,16 @@ class ExamplesWithRows(Examples):
     def __iter__(self) -> Iterator[Batch]:
         start = 0
         for batch in self.source:
-            yield _with_rows(batch, np.arange(start, start + len(batch)))
+            yield self.change(batch, np.arange(start, start + len(batch)))
             start += len(batch)
 
     def take(self, rows: Any) -> Batch:
         """The examples at these positions."""
-        return _with_rows(self.source.take(rows), np.arange(len(self))[rows])
+        return self.change(self.source.take(rows), np.arange(len(self))[rows])
 
     def pieces(self) -> Iterator[Piece]:
         """The source's, with row numbers added where they are read."""
-        return (PieceWithRows(piece, _with_rows) for piece in self.source.pieces())
-
-
-def _with_rows(batch: Batch, rows: Array) -> Batch:
-    return dataclasses.replace(batch, inputs=InputsWithRows(batch.inputs, rows))
+        return (PieceWithRows(piece, self.change) for piece in self.source.pieces())
 
 
 def preserving_rows(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:

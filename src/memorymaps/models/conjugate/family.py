@@ -35,7 +35,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.models.draws.draws import RowIndexedExamples
+from memorymaps.data.indexed import ExamplesWithRows, row_indices
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -223,7 +223,7 @@ class ConjugatePosterior:
 def _data(model: ConjugateUpdate, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("a conjugate posterior carries its data: call memory_map(family.given(y)), without X and y")
-    return RowIndexedExamples(model.examples)
+    return ExamplesWithRows(model.examples, row_indices)
 
 
 @posterior.register(ConjugateUpdate)

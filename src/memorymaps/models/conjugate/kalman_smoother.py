@@ -23,8 +23,8 @@ from memorymaps.core.perturbation.deviation import cavity_variance
 from memorymaps.core.perturbation.local import FullVariance
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
+from memorymaps.data.indexed import ExamplesWithRows, row_indices
 from memorymaps.models.conjugate.family import ImproperError, as_positive_definite
-from memorymaps.models.draws.draws import RowIndexedExamples
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
@@ -198,7 +198,7 @@ def gaussian_kl(at: FullVariance) -> Array:
 def _data(model: SmoothedSeries, examples: Examples | None) -> Examples:
     if examples is not None:
         raise ValueError("a smoothed series carries its data: call memory_map(model.given(y)), without X and y")
-    return RowIndexedExamples(model.examples)
+    return ExamplesWithRows(model.examples, row_indices)
 
 
 @posterior.register(SmoothedSeries)

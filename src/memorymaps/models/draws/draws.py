@@ -8,17 +8,17 @@ Gradients and parameters of the model are not needed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from memorymaps.core.arrays import Array, Batch
+from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
-from memorymaps.data.streamed.pieces import Piece, PieceWithRows
+from memorymaps.data.indexed import ExamplesWithRows, row_indices
 from memorymaps.data.views import without_weight
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.importance_sampling import ImportanceSampler
@@ -155,34 +155,6 @@ def as_draws(f: Any, n: int | None) -> Array:
     return f
 
 
-@dataclass(frozen=True)
-class RowIndexedExamples(Examples):
-    """Examples with their inputs replaced by row indices, for posteriors that store a value for each row."""
-
-    source: Examples
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __iter__(self) -> Iterator[Batch]:
-        start = 0
-        for batch in self.source:
-            yield _row_indices(batch, np.arange(start, start + len(batch)))
-            start += len(batch)
-
-    def take(self, rows: Any) -> Batch:
-        """The examples at these positions, in one batch."""
-        return _row_indices(self.source.take(rows), np.arange(len(self))[rows])
-
-    def pieces(self) -> Iterator[Piece]:
-        """The source's, with row numbers put in where they are read."""
-        return (PieceWithRows(piece, _row_indices) for piece in self.source.pieces())
-
-
-def _row_indices(batch: Batch, rows: Array) -> Batch:
-    return dataclasses.replace(batch, inputs=rows)
-
-
 @training_data.register(Draws)
 def _draws_data(model: Draws, examples: Examples | None) -> Examples:
     source = model.examples if examples is None else examples
@@ -192,7 +164,7 @@ def _draws_data(model: Draws, examples: Examples | None) -> Examples:
         raise DataError(
             f"draws at {model.f.shape[1]} examples, data with {len(source)}: expected one for each, in order"
         )
-    return RowIndexedExamples(source.map(without_weight(model.likelihood.without_target)))
+    return ExamplesWithRows(source.map(without_weight(model.likelihood.without_target)), row_indices)
 
 
 @training_data.register(Sampler)
