@@ -32,8 +32,9 @@ def refine(
     `Δf_i = J_i (S − J_iᵀΛ_iJ_i)⁻¹ J_iᵀe_i` (the cavity form with the exact Gauss–Newton matrix), by conjugate
     gradients with the map's posterior as preconditioner; each step is one pass over the data. Sampled rows, of which
     more are drawn where there are fewer than four an effective parameter, take some five passes, EKFAC often more than
-    `steps`. The column `refined` marks these rows; one that misses `tolerance` after `steps` has its last iterate and
-    the warning `NOT_CONVERGED`. Leverage is unchanged. For chosen examples: `refine(m.select(ids), top=len(ids))`.
+    `steps`. The column `refined` marks these rows; one that misses `tolerance` after `steps` has its last iterate, the
+    warning `NOT_CONVERGED`, and infinite standard errors where the map states them. Leverage is unchanged. For chosen
+    examples: `refine(m.select(ids), top=len(ids))`.
 
     Raises
     ------
@@ -136,7 +137,8 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.R
     columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"])
     add = capabilities_of(origin.posterior).extra_columns
     own = {} if add is None else {name: values for name, values in add(batch, stats).items() if name != "warning"}
-    exact = {name: np.zeros_like(own[name]) for name in _OF_DEVIATION if name in own}
+    known = np.where(warning & int(Warn.NOT_CONVERGED), np.inf, 0.0)
+    exact = {name: known for name in _OF_DEVIATION if name in own}
     return to_record_batch(columns | own | exact)
 
 

@@ -239,6 +239,19 @@ def test_the_prior_by_evidence_is_that_of_the_full_matrix():
     assert "by the marginal likelihood" in some.provenance.description.prior
 
 
+@pytest.mark.slow
+def test_the_prior_by_evidence_needs_more_rows_than_a_map():
+    net, x, y, _ = small("mlp", "classes")
+    full, few, short = (
+        drawn_map(net, x[:120], y[:120], each, prior="evidence")
+        for each in ("full", Sampled(rows=20), Sampled(budget=1e-3))
+    )
+    exact, found = (float(next(iter(m.origin.posterior.problem.prior.values())).mean()) for m in (full, few))
+    assert found == pytest.approx(exact, rel=0.03)
+    assert "effective parameters" not in str(few.provenance.description.cautions)
+    assert "the prior by the marginal likelihood is of" in str(short.provenance.description.cautions)
+
+
 def test_probabilities_sum_to_the_rows_and_never_pass_one():
     size = torch.as_tensor(np.random.default_rng(1).pareto(1.0, size=500))
     size[:20] = 0

@@ -66,6 +66,23 @@ def test_refine_converges_in_ten_passes_with_two_rows_an_effective_parameter():
     assert error[chosen].max() < 0.05
 
 
+def test_projected_rows_are_not_what_is_solved_with():
+    """They leave all outside of a subspace to the prior: 10 of 30 had not converged after ten steps."""
+    m, exact = drawn(Sampled(rows=FEW, projection=8)), drawn("full")
+    fine = mm.refine(m, top=30, steps=10)
+    assert not np.any(fine["warning"][fine["refined"]] & int(mm.Warn.NOT_CONVERGED))
+    np.testing.assert_allclose(fine["sensitivity"][fine["refined"]], exact["sensitivity"][fine["refined"]], rtol=0.05)
+
+
+def test_standard_errors_of_what_has_not_converged_are_unknown():
+    fine = mm.refine(drawn(Sampled(rows=FEW)), top=30, steps=1)
+    open_, solved = (fine["refined"] & ((fine["warning"] & int(mm.Warn.NOT_CONVERGED) > 0) == each) for each in (1, 0))
+    assert np.any(open_)
+    for name in ("sensitivity_se", "loo_loss_se"):
+        assert np.all(np.isinf(fine[name][open_]))
+        assert np.all(fine[name][solved] == 0)
+
+
 def test_four_rows_are_drawn_for_each_effective_parameter_and_the_maps_own_are_among_them():
     m = drawn(Sampled(rows=FEW))
     posterior = m.origin.posterior

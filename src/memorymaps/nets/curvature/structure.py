@@ -36,7 +36,8 @@ class CurvatureEstimate(Generic[S]):
     curvature contains each example's own `J_iᵀΛ_iJ_i` and no negative part, so that the eigenvalues of `ΛV` are
     below 1. `posterior` makes the posterior where it is not the usual one of networks. `cautions` become the map's
     warnings; `relative_error` is that of leverages, where the structure states one, and `size_errors` those of
-    sensitivities and of the mean left-out loss.
+    sensitivities and of the mean left-out loss. `evidence`: the prior by the marginal likelihood and its description,
+    where that was found with more of the curvature than `build` has.
     """
 
     build: Callable[[Deltas], S]
@@ -47,6 +48,7 @@ class CurvatureEstimate(Generic[S]):
     cautions: tuple[str, ...] = ()
     relative_error: float | None = None
     size_errors: tuple[float, float] | None = None
+    evidence: tuple[Deltas, str] | None = None
 
 
 class CurvatureStructure(ABC):

@@ -50,7 +50,7 @@ def fit(model: LaplaceNetwork, examples: Examples) -> NetworkPosterior:
         _announce(problem, structure)
         estimate, source = structure.fit(problem if structure.shared else _unshared(problem)), model.prior.source
         if problem.prior_by_evidence:
-            prior, source = evidence_prior(problem.prior, problem.covered, estimate.build)
+            prior, source = estimate.evidence or evidence_prior(problem.prior, problem.covered, estimate.build)
             problem = replace(problem, prior=prior)
         covariance = estimate.build(problem.prior)
         description = posterior_description(problem, structure, estimate, covariance, why, source)

@@ -34,11 +34,14 @@ from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
 from memorymaps.nets.sampled.sample_size import Costs, RowSample, SampleSize, row_sample
 from memorymaps.nets.sampled.solving import RowsForSolving
 
+Estimate = CurvatureEstimate[SampledCovariance]
+
 _SHARE = 0.05  # of many examples, mapped by sampled rows where the budget is too short for all
 _MORE, _DIRECTIONS = 4, 32  # times as many directions, and at least so many, where too few were kept
 _OF_SIZES = 0.2  # of the budget, that may be spent on rows' leverages by a first sample
 _MIN_REPORTED = 5e-4  # of a value, what undrawn rows may change, from which it is stated
 _OF_EVIDENCE = 2048  # rows by which a prior by evidence is found
+_FOR_EVIDENCE = 2  # rows an effective parameter, from which that prior is off by a few percent (measured)
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class DrawnRows:
     examples that the budget allows to be mapped by it, along how many directions of each, and rows for `solving`.
     """
 
-    estimate: CurvatureEstimate[SampledCovariance]
+    estimate: Estimate
     enough: bool
     share: float
     directions: Directions
@@ -68,8 +71,9 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
     costs = Costs.of(pool, recipe, share, work)
     probe = Probe.of(pool.by_example, recipe.seed)
     _check_memory(costs.whole, recipe, pool.total)
-    if problem.prior_by_evidence:
-        pool = _at_evidence(pool, costs.few, recipe)
+    evidence = _Evidence.of(pool, costs.few, recipe) if problem.prior_by_evidence else None
+    if evidence is not None:
+        pool = replace(pool, problem=replace(problem, prior=evidence.prior))
     sample = row_sample(pool, recipe, costs, probe)
     if recipe.share is None and _short_of_budget(sample, recipe, costs.few, len(problem.examples)):
         share = _SHARE
@@ -94,11 +98,12 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
 
     exact = rows >= pool.total and sample.directions.exact and sample.covariance.projected is None
     error, *sizes = sample.stated.error
-    cautions = _too_few(sample, pool.total, recipe)
-    estimate = CurvatureEstimate(build, notes, 1.0, cautions=cautions)
+    estimate = CurvatureEstimate(build, notes, 1.0, cautions=_too_few(sample, pool.total, recipe))
+    if evidence is not None:
+        estimate = evidence.added_to(estimate, sample.covariance, pool.total)
     if not exact:
         estimate = replace(estimate, relative_error=error, size_errors=(sizes[0], sizes[1]))
-    solving = RowsForSolving(pool.without_rows(), sample.cost)
+    solving = RowsForSolving.of(pool, sample.cost, sample.covariance, work)
     return DrawnRows(estimate, exact or sample.stated.worst <= recipe.error, share, sample.directions, solving)
 
 
@@ -186,13 +191,37 @@ def _too_few(sample: RowSample, total: int, recipe: SampleSize) -> tuple[str, ..
     )
 
 
-def _at_evidence(pool: RowPool, cost: SampledCost, recipe: SampleSize) -> RowPool:
-    """The same pool with the prior that the marginal likelihood gives with a few thousand rows."""
-    problem = pool.problem
-    most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
-    rows = recipe.rows or min(_OF_EVIDENCE, most)
-    prior, _ = evidence_prior(problem.prior, problem.covered, functools.partial(pool.covariance, rows))
-    return replace(pool, problem=replace(problem, prior=prior))
+@dataclass(frozen=True)
+class _Evidence:
+    """The prior that the marginal likelihood gives with `found`, a few thousand rows, also of a map by less."""
+
+    prior: Deltas
+    words: str
+    found: SampledCovariance
+
+    @classmethod
+    def of(cls, pool: RowPool, cost: SampledCost, recipe: SampleSize) -> _Evidence:
+        most = min(pool.total, max(1, cost.most(multiplications_of(recipe.budget, cost.epoch))))
+        covariance = functools.partial(pool.covariance, max(recipe.rows or 1, min(_OF_EVIDENCE, most)))
+        prior, words = evidence_prior(pool.problem.prior, pool.problem.covered, covariance)
+        return cls(prior, words, covariance(prior))
+
+    def added_to(self, estimate: Estimate, own: SampledCovariance, total: int) -> Estimate:
+        """The estimate with this prior unless its own rows are more; and a warning where either are too few."""
+        better = len(self.found.q) >= len(own.q)
+        rows = self.found if better else own
+        cautions = (*estimate.cautions, *_few_for_evidence(rows, total))
+        return replace(estimate, cautions=cautions, evidence=(self.prior, self.words) if better else None)
+
+
+def _few_for_evidence(found: SampledCovariance, total: int) -> tuple[str, ...]:
+    rows, effective = len(found.q), found.effective_parameters
+    if rows >= min(total, _FOR_EVIDENCE * effective):
+        return ()
+    return (
+        f"the prior by the marginal likelihood is of {rows:,} drawn rows for {effective:,.0f} effective parameters: it "
+        "may be several times too small, and leverages too large; their stated errors are given this prior",
+    )
 
 
 def _short_of_budget(sample: RowSample, recipe: SampleSize, cost: SampledCost, n: int) -> bool:

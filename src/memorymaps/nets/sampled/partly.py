@@ -98,13 +98,13 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     n, quick = len(problem.examples), _KroneckerEstimates.of(problem)
     positions = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATION_EXAMPLES), replace=False))
     random = torch.as_tensor(positions, device=quick.variance.device)
-    data, true = _by_rows(problem, base, positions)
+    data, true, deviations = _by_rows(problem, base, positions)
     calibration = Calibration.of(to_numpy(quick.leverage[random]), to_numpy(true[0]))
     chosen = quick.most_sensitive(math.ceil(share * n))
     others = ~chosen[random]
     chosen[random] = True
     found = _by_other_half(problem.network.likelihood, data, quick.at(random), true)
-    values = (found, true, magnitudes(problem.network.likelihood, data, true))
+    values = (found, true, magnitudes(problem.network.likelihood, data, true), deviations)
     off = tuple(each[:, others] for each in values)
     errors = _Errors.of(base.description, calibration.spread, off, quick.parts(chosen))
     note = (
@@ -139,13 +139,18 @@ def _by_other_half(likelihood: Any, data: Any, quick: _KroneckerEstimates, true:
     return found
 
 
-def _by_rows(problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array) -> tuple[Data, Tensor]:
-    """Outputs, targets and weights of the examples at these positions, and the measures `[3, n]` by sampled rows."""
+def _by_rows(problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array) -> tuple[Data, Tensor, Tensor]:
+    """Outputs, targets and weights of the examples at these positions, the measures `[3, n]` by sampled rows, and their
+    standard errors.
+    """
     batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=problem.network.device)
     found = list(estimated(problem, base.cavities, batch, places, base.directions))
     order = torch.cat([here for here, *_ in found]).argsort()
     f, y, w = (torch.cat(each)[order] for each in zip(*(data for _, data, _ in found), strict=True))
-    return (f, y, w), torch.cat([each.value for *_, each in found], dim=1)[:, order]
+    values, deviations = (
+        torch.cat([getattr(each, name) for *_, each in found], dim=1)[:, order] for name in ("value", "standard_error")
+    )
+    return (f, y, w), values, deviations
 
 
 @dataclass(frozen=True)
@@ -157,18 +162,19 @@ class _Errors:
 
     @classmethod
     def of(cls, described: Description, spread: float, values: tuple[Tensor, ...], parts: list[float]) -> _Errors:
-        """From calibrated and sampled values of the same examples and the sizes of the latter, `[3, n]` each (of a loss
-        how far it moves); those by rows have such `parts` of the
-        squares of leverage and sensitivity, and of the number of examples. Errors of the rows are in both. Of the mean
-        left-out loss it is the mean difference, with its own standard error.
+        """From calibrated and sampled values of the same examples, the sizes of the latter (of a loss how far it moves)
+        and their standard errors, `[3, n]` each; those by rows have such `parts` of the squares of leverage and
+        sensitivity, and of the number of examples. Errors of the rows are in both. Of the mean left-out loss it is the
+        mean difference, with its own standard error.
         """
-        found, true, size = values
-        off = ((found - true).norm(dim=1) / size.norm(dim=1).clamp(min=_TINY)).clamp(min=spread)
+        found, true, size, deviations = values
+        length = size.norm(dim=1).clamp(min=_TINY)
+        off, own = ((found - true).norm(dim=1) / length).clamp(min=spread), deviations.norm(dim=1) / length
         of_mean = torch.hypot((found - true).sum(1), (found - true).norm(dim=1)) / true.sum(1).clamp(min=_TINY)
         rows = torch.tensor([described.relative_error or 0.0, *(described.size_errors or (0.0, 0.0))]).to(off)
         left = 1 - torch.tensor(parts).to(off)
         both = torch.cat([left[:2].sqrt() * off[:2], left[2:] * of_mean[2:]])
-        return cls(*(tuple(torch.hypot(rows, each).tolist()) for each in (off, both)))
+        return cls(tuple(torch.hypot(own, off).tolist()), tuple(torch.hypot(rows, both).tolist()))
 
 
 @dataclass(frozen=True)
