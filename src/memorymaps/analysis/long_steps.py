@@ -43,6 +43,7 @@ _TELLING = 12  # refits that tell it: of Gaussian processes the longest four rea
 _CONTINUED = 0.2  # of the first step, in its direction: a second step from which it is one of many (separation) …
 _FLATTENED = 3.0  # … and longer by this than at the first step's curvature (measured: 2.4 to 2.7)
 _WRONG_SLOPE, _WRONG_SIZE = 0.15, 0.3  # expected error of a map's sizes from which they are ranks only
+_SHORT = 0.05  # leverage, about the share of its way by which a step from a variational posterior is too short
 _UNCHECKED = 0.4  # leverage in one direction from which a step that was not checked counts as too long
 
 
@@ -59,6 +60,8 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
         return refit_undetermined(m, able.refit, able.undetermined)
     if able.newton is not None:
         return _verified(m, able.newton, able.own_refits or _one_by_one(able.newton))
+    if able.own_refits is not None:
+        return _by_leverage(m, able.own_refits)
     if able.check is not None:
         return _checked(m, able.check)
     many = min(able.refit.max_automatic_refits(), len(m))
@@ -104,6 +107,19 @@ def _verified(m: MemoryMap, source: NewtonRefit, refits: OwnRefits) -> MemoryMap
     if len(long) > affordable:
         severity = checked.severity(checked.share_reached(done), _MARKED)
     return _replaced(m, checked.places, done, [k for k in long[affordable:] if severity[k] > 0])
+
+
+def _by_leverage(m: MemoryMap, refits: OwnRefits) -> MemoryMap:
+    """Examples of whose deviation leverage says that one step is too short are refitted, or marked.
+
+    Those first that have the largest product of leverage and sensitivity: about what the step misses.
+    """
+    s, h = np.nan_to_num(m["sensitivity"], posinf=0.0), m["leverage"] / max(1, m.provenance.outputs)
+    missed = np.where((m["weight"] > 0) & (h >= _SHORT) & (s > _SMALL * _root_mean_square(s)), s * h, 0.0)
+    order = [k for k in np.argsort(-missed, kind="stable").tolist() if missed[k] > 0]
+    affordable = refits.affordable()
+    done = _refitted(refits, m["row"], order[:affordable])
+    return _replaced(m, np.arange(len(m)), done, [k for k in order[affordable:] if h[k] >= _MARKED])
 
 
 def _refitted(refits: OwnRefits, rows: Array, chosen: list[int]) -> dict[int, Array | None]:

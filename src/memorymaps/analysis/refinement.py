@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
-from memorymaps.core.perturbation.estimators import Estimator, Perturbation
+from memorymaps.core.perturbation.estimators import Perturbation
 from memorymaps.core.settings import as_count, check_positive_number
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.columns import columns_of, to_record_batch
@@ -121,25 +121,36 @@ def replace_deviations(
 ) -> MemoryMap:
     """The map with deviations `[k, c]` of some rows replaced, marked in the column `column` unless that is empty."""
     parts = [slice(start, start + _CHUNK) for start in range(0, len(rows), _CHUNK)]
-    records = [_record(m, rows[part], deviation[part], warning[part]) for part in parts]
+    refitted = column == "refitted"
+    records = [_record(m, rows[part], deviation[part], warning[part], refitted) for part in parts]
     table = _replace_rows(m.table, rows, pa.Table.from_batches(records), column)
     description = dataclasses.replace(m.provenance.description, notes=(*m.provenance.description.notes, note))
     return MemoryMap(table, dataclasses.replace(m.provenance, description=description), m.origin)
 
 
-def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array) -> pa.RecordBatch:
+def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array, refitted: bool) -> pa.RecordBatch:
     origin, where = require_origin(m), m["row"][rows]
     batch = origin.examples.take(where)
     stats: Any = origin.batch_statistics(batch)
-    change = Estimator("cavity").mean_change(stats, deviation)
+    without = _averaged_over_refits(origin, stats, where) if refitted else stats
+    change = without.likelihood.mean(stats.f + deviation) - stats.likelihood.mean(stats.f)
     effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, warning)
-    columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description)
+    columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description, without)
     columns["warning"] = columns["warning"] | undefined_warnings(effect, columns["loo_loss"])
     add = capabilities_of(origin.posterior).extra_columns
     own = {} if add is None else {name: values for name, values in add(batch, stats).items() if name != "warning"}
     known = np.where(warning & int(Warn.NOT_CONVERGED), np.inf, 0.0)
     exact = {name: known for name in _OF_DEVIATION if name in own}
     return to_record_batch(columns | own | exact)
+
+
+def _averaged_over_refits(origin: Origin, stats: Any, rows: Array) -> Any:
+    """The statistics, with the likelihood averaged over the variances after the refits without each of the rows."""
+    variance_of = capabilities_of(origin.posterior).refitted_variance
+    if variance_of is None:
+        return stats
+    likelihood = origin.posterior.likelihood.averaged_over(variance_of(rows))
+    return dataclasses.replace(stats, likelihood=likelihood.cached_at(stats.f))
 
 
 def _replace_rows(table: pa.Table, rows: Array, replacement: pa.Table, column: str) -> pa.Table:

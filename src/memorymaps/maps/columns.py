@@ -11,7 +11,7 @@ import pyarrow as pa
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.perturbation.estimators import Perturbation, loo_loss, memorization
-from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.core.perturbation.local import BatchStatistics, FullVariance
 from memorymaps.core.perturbation.sketched import SketchedVariance
 from memorymaps.posteriors.contract import Description
 
@@ -19,12 +19,18 @@ _MAX_OUTPUT_COLUMNS = 100  # largest number of outputs with columns per output
 
 
 def columns_of(
-    stats: FullVariance | SketchedVariance, effect: Perturbation, description: Description
+    stats: FullVariance | SketchedVariance,
+    effect: Perturbation,
+    description: Description,
+    left_out: BatchStatistics | None = None,
 ) -> dict[str, Array]:
-    """Columns of one batch, in the order of `maps.table.COLUMNS`, without `id` and `row`."""
+    """Columns of one batch, in the order of `maps.table.COLUMNS`, without `id` and `row`.
+
+    `left_out`: statistics with the likelihood of left-out predictions, where it is averaged over another variance.
+    """
     mean, residual = stats.likelihood.mean(stats.f), stats.likelihood.residual(stats.f, stats.y)
     loss = stats.likelihood.example_loss(stats.f, stats.y, stats.weight)
-    without = loo_loss(stats, effect.deviation)
+    without = loo_loss(left_out or stats, effect.deviation)
     loo_mean = mean + effect.change
     labels = _Labels(stats.likelihood, description)
     columns = {

@@ -79,7 +79,7 @@ def remaining_distance(d: Description) -> str:
 
 
 def variational_steps_too_long(m: ExampleTable) -> bool:
-    """Whether one step from a variational posterior is too short for what most of the sensitivity is of.
+    """Whether one step from a variational posterior is too short for much of the sensitivity, without refitted rows.
 
     The others' expected losses change with its variance, too: deviations were about `1 − h` times those of refits.
     """
@@ -89,7 +89,7 @@ def variational_steps_too_long(m: ExampleTable) -> bool:
         return False
     s = np.nan_to_num(m["sensitivity"], posinf=0.0)
     total = float(np.sum(s)) * max(1, m.provenance.outputs)
-    return total > 0 and float(s @ m["leverage"]) / total >= VARIATIONAL_LEVERAGE
+    return total > 0 and float(s @ (m["leverage"] * ~verified_rows(m))) / total >= VARIATIONAL_LEVERAGE
 
 
 def long_steps_matter(m: ExampleTable) -> bool:

@@ -240,9 +240,12 @@ class Capabilities:
     directional : covariances along chosen directions only, for many outputs.
     removal : removal of groups by iterative solves with the exact curvature, for models of any size.
     refit : refitting without some rows.
+    refitted_variance : `rows → V [k, c, c]`, variances over which each row's own likelihood is averaged after the refit
+        without it, NaN where that has not reached its end; of posteriors whose left-out predictions depend on it.
     newton : refitting by Newton's method, for models whose loss is not quadratic in the parameters: maps check their
         steps by it.
-    own_refits : refits without single examples all together, where that is cheaper than `newton` one by one.
+    own_refits : refits without single examples all together, where that is cheaper than one by one; without `newton`,
+        for models whose step is too short the more, the larger the leverage.
     check : refitting by which maps check their largest sizes, for losses that one smoothed step may miss.
     group_refit : refitting for the removal of groups, where that is affordable and one linear step may be too long.
     example_refits : refits without single examples, cheap enough to be made for those that matter most to given
@@ -286,6 +289,7 @@ class Capabilities:
     directional: DirectionalCovariance | None = None
     removal: RemovalInfluence | None = None
     refit: Refit | None = None
+    refitted_variance: Callable[[Array], Array] | None = None
     newton: NewtonRefit | None = None
     own_refits: OwnRefits | None = None
     check: Refit | None = None

@@ -25,6 +25,7 @@ from memorymaps.core.likelihoods.exponential_family import (
     diagonal_matrix,
 )
 from memorymaps.core.likelihoods.links import Identity, Log, Probit
+from memorymaps.core.likelihoods.observed_information import ObservedInformation
 from memorymaps.core.special_functions import logsumexp
 
 _HERMITE_NODES = 32  # Gauss–Hermite nodes: exact for polynomials up to degree 63
@@ -105,7 +106,7 @@ class GaussianExpectation(DelegatingLikelihood):
 
     def _quadrature_rule(self, f: Array) -> tuple[Array, tuple[Array, Array]]:
         """The variance to integrate over (diagonal if the loss is a sum over outputs), and a quadrature rule."""
-        if isinstance(self.likelihood, ExponentialFamily) or f.shape[-1] == 1:
+        if _is_separable(self.likelihood, f.shape[-1]):
             xp = array_namespace(f)
             marginal = _diagonal(self.variance)[..., None] * xp.eye(f.shape[-1], dtype=f.dtype, device=device(f))
             nodes, weights = _hermite_rule()
@@ -145,6 +146,20 @@ class GaussianExpectation(DelegatingLikelihood):
     def curvature(self, f: Array, y: Array) -> Array:
         """`E_q[Λ]`."""
         return self._average(lambda z: self.likelihood.curvature(z, y), f)
+
+    def derivatives(self, f: Array, y: Array) -> tuple[Array, Array]:
+        """`E_q[∇ℓ] [n, c]` and `E_q[∇²ℓ] [n, c, c]`: of sums over outputs the derivatives of the quadrature's `E_q[ℓ]`.
+
+        The latter as `E_q[∇ℓ (z − f)ᵀ] V⁻¹` (Stein's lemma), which is `2 dE_q[ℓ]/dV`, whatever `curvature` is.
+        """
+        if not _is_separable(self.likelihood, f.shape[-1]):
+            return self.error(f, y), self.curvature(f, y)
+        sd = np.sqrt(np.maximum(np.diagonal(self.variance, axis1=1, axis2=2), np.finfo(float).tiny))
+        first, second = np.zeros_like(f), np.zeros_like(f)
+        for (z, *_), w in zip(*_hermite_rule(), strict=True):
+            gradient = w * self.likelihood.error(f + z * sd, y)
+            first, second = first + gradient, second + z * gradient
+        return first, diagonal_matrix(second / sd)
 
 
 @dataclass(frozen=True)
@@ -243,7 +258,28 @@ class ExpectedLikelihood(DelegatingLikelihood):
         return self
 
 
+def expected_derivatives(averaged: Likelihood, f: Array, y: Array) -> tuple[Array, Array]:
+    """`E_q[∇ℓ] [n, c]` and `E_q[∇²ℓ] [n, c, c]` of a likelihood that is averaged over `q`."""
+    if isinstance(averaged, GaussianExpectation):
+        return averaged.derivatives(f, y)
+    return averaged.error(f, y), averaged.curvature(f, y)
+
+
+def quadrature_points(likelihood: Likelihood, c: int) -> int:
+    """Number of points of the averages of `c` outputs; one where they are closed forms."""
+    if not isinstance(likelihood, ExpectedLikelihood):
+        return 1
+    return _HERMITE_NODES if _is_separable(likelihood.likelihood, c) else _SOBOL_POINTS
+
+
+def _is_separable(likelihood: Likelihood, c: int) -> bool:
+    """Whether the loss is a sum over outputs."""
+    return c == 1 or isinstance(likelihood, (ExponentialFamily, ObservedInformation))
+
+
 def _family_and_link(likelihood: Likelihood) -> tuple[type, type]:
+    if isinstance(likelihood, ObservedInformation):
+        likelihood = likelihood.likelihood
     return type(likelihood), type(getattr(likelihood, "link", None))
 
 

@@ -14,6 +14,8 @@ otherwise the identity. `V` and `r` are `C diag(·) Cᵀ`, joint over outputs.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +23,11 @@ import numpy as np
 import torch
 from gpytorch import likelihoods as gpl
 from gpytorch.variational import (
+    CholeskyVariationalDistribution,
     IndependentMultitaskVariationalStrategy,
     LMCVariationalStrategy,
+    NaturalVariationalDistribution,
+    TrilNaturalVariationalDistribution,
     UnwhitenedVariationalStrategy,
     VariationalStrategy,
 )
@@ -31,24 +36,30 @@ from torch import Tensor
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
-from memorymaps.core.likelihoods.expected import ExpectedLikelihood
-from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.core.likelihoods.expected import ExpectedLikelihood, quadrature_points
+from memorymaps.core.likelihoods.exponential_family import Bernoulli, ExponentialFamily, Gaussian
 from memorymaps.core.likelihoods.hinge import Pinball
 from memorymaps.core.likelihoods.links import Probit
+from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
+from memorymaps.core.variational_fixed_point import VariationalLosses, VariationalObjective
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
 from memorymaps.nets.interop.gpytorch_checks import check_prior
 from memorymaps.nets.interop.gpytorch_exact import GPPrior, numpy_targets
 from memorymaps.nets.interop.gpytorch_multitask import task_noise
+from memorymaps.nets.interop.variational_refits import ProblemSize, VariationalRefit
 from memorymaps.nets.parameter_bits import module_state
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.model_state import model_name, parameters_of
+from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
 
 _MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
+_FULL_COVARIANCE = (CholeskyVariationalDistribution, NaturalVariationalDistribution, TrilNaturalVariationalDistribution)
+_PRIOR_JITTER = 1e-3  # that GPyTorch's UnwhitenedVariationalStrategy adds to the prior's covariance in the ELBO
 _CHUNK = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
 
@@ -129,11 +140,44 @@ class VariationalPosterior:
     mean: Tensor
     root: Tensor
     mixing: Array
+    refits: VariationalRefit | None = None
 
     @property
     def capabilities(self) -> Capabilities:
-        """Cross-covariances."""
-        return Capabilities(covariance_root=self.covariance_root)
+        """Cross-covariances, and refits where one step is not exact."""
+        if self.refits is None:
+            return Capabilities(covariance_root=self.covariance_root)
+        return Capabilities(
+            covariance_root=self.covariance_root, refit=self.refits, own_refits=self.refits.own,
+            group_refit=self.refits, example_refits=self.refits.at_queries,
+            refitted_variance=self.refits.own_variances,
+        )  # fmt: skip
+
+    def with_refits(self, examples: Examples) -> VariationalPosterior:
+        """With refits on these examples, and its distance from their optimum where that is affordable."""
+        (l, m), c = self.mean.shape, len(self.mixing)
+        size = ProblemSize(len(examples), l, m, c, quadrature_points(self.likelihood, c))
+        refits = VariationalRefit(functools.partial(_objective, self, examples), self._features, size)
+        description = self.description
+        if refits.affords_fit:
+            description = dataclasses.replace(description, distance=refits.trained.distance, polishable=True)
+        return dataclasses.replace(self, refits=refits, description=description)
+
+    def _features(self, inputs: Any) -> Array:
+        """`Rᵀa [n, l, M]`."""
+        return self._latent_statistics(inputs)[1]
+
+    def prior_terms(self) -> tuple[Array, Array]:
+        """`P₀ [l, M, M]` and `g₀ [l, M]`, the prior's precision and its gradient at `m`, in coordinates `R`."""
+        if self.whitened:
+            precision_root, pull = self.root.mT, (self.root.mT @ self.mean[..., None])[..., 0]
+            return (precision_root @ self.root).cpu().numpy(), pull.cpu().numpy()
+        mean, covariance = self.prior.joint(self.inducing)
+        eye = _PRIOR_JITTER * torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+        cholesky = torch.linalg.cholesky(covariance + eye).expand(len(self.mean), *covariance.shape[-2:])
+        root = torch.linalg.solve_triangular(cholesky, self.root, upper=False)
+        centre = torch.linalg.solve_triangular(cholesky, (self.mean - mean)[..., None], upper=False)
+        return (root.mT @ root).cpu().numpy(), (root.mT @ centre)[..., 0].cpu().numpy()
 
     def marginals(self, inputs: Any) -> Marginals:
         """`f [n, c]`, `V = C diag(aᵀΣa) Cᵀ [n, c, c]` and the residual variance."""
@@ -226,8 +270,9 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         estimator="bounded_cavity",
         notes=("Hyperparameters and inducing points are fixed at their values.",),
     )
-    return VariationalPosterior(
-        likelihood if isinstance(likelihood, NonsmoothLoss) else ExpectedLikelihood(likelihood),
+    full = isinstance(inner._variational_distribution, _FULL_COVARIANCE) and not isinstance(likelihood, Gaussian)
+    source = VariationalPosterior(
+        _expected(likelihood),
         description,
         GPPrior(bound.model),
         inner.inducing_points.detach(),
@@ -236,6 +281,40 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         _root(covariance.reshape(-1, m, m)),
         mixing,
     )
+    return source.with_refits(examples) if full else source
+
+
+def _objective(source: VariationalPosterior, examples: Examples) -> VariationalObjective:
+    """The ELBO of the examples in coordinates in which `q(u)` is `N(0, I)`."""
+    parts = [(source._latent_statistics(batch.inputs), batch) for batch in examples]
+    g, z, residual = (np.concatenate([statistics[k] for statistics, _ in parts]) for k in range(3))
+    f = g @ source.mixing.T
+    if parts[0][1].offset is not None:
+        f = f + np.concatenate([np.asarray(batch.offset) for _, batch in parts]).reshape(len(f), -1)
+    weight = [np.ones(len(b.inputs)) if b.weight is None else np.asarray(b.weight, dtype=float) for _, b in parts]
+    target = np.concatenate([np.asarray(batch.target) for _, batch in parts])
+    losses = VariationalLosses(source.likelihood, z, f, source._mixed(residual), source.mixing, target)
+    return VariationalObjective(losses, np.concatenate(weight), *source.prior_terms())
+
+
+@polished.register(VariationalPosterior)
+def _polished_variational(source: VariationalPosterior, examples: Examples) -> VariationalPosterior:
+    """`q(u)` at the optimum of the ELBO."""
+    if source.refits is None:
+        raise TypeError("polish=True: one step from this posterior is exact, or its q(u) has no full covariance")
+    fit = source.refits.fit
+    mean, root = (torch.as_tensor(each[0]).to(source.mean) for each in (fit.mean, fit.root))
+    mean = source.mean + (source.root @ mean[..., None])[..., 0]
+    return dataclasses.replace(source, mean=mean, root=source.root @ root).with_refits(examples)
+
+
+def _expected(likelihood: Likelihood) -> Likelihood:
+    """The likelihood whose curvature is `E_q[∇²ℓ]`: expected information differs from it for the probit."""
+    if isinstance(likelihood, NonsmoothLoss):
+        return likelihood
+    if isinstance(likelihood, ExponentialFamily) and has_observed_information(likelihood):
+        return ExpectedLikelihood(ObservedInformation(likelihood))
+    return ExpectedLikelihood(likelihood)
 
 
 def _mixing(strategy: Any, likelihood: Any, latents: int) -> Array:
