@@ -30,7 +30,7 @@ _SMALLEST = 1e-4  # residual, in posterior standard deviations, to which others 
 class VariationalLosses:
     """Training examples as functions of `q`: features `z [N, l, M]`, `f [N, c]` where the means are zero.
 
-    `residual_variance r [N, c, c]`; `mixing C [c, l]`; `target [N, …]`; the likelihood of each, to be averaged over `q`.
+    `residual_variance r [N, c, c]`; `mixing C [c, l]`; `target [N, …]`; the likelihood, to be averaged over `q`.
     """
 
     likelihood: Likelihood

@@ -48,10 +48,10 @@ def _sobol_rule(c: int) -> tuple[Array, Array]:
 
 
 def _root(variance: Array) -> Array:
-    """`B` with `B Bᵀ = V`, also for singular `V`."""
+    """`B = V^{1/2}`, also for singular `V`: symmetric, so that averages by few points are smooth in `V`."""
     xp = array_namespace(variance)
     values, vectors = xp.linalg.eigh(variance)
-    return vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :]
+    return xp.matmul(vectors * xp.sqrt(xp.clip(values, min=0))[..., None, :], xp.matrix_transpose(vectors))
 
 
 def expectation(g: Callable[[Array], Array], f: Array, variance: Array, rule: tuple[Array, Array]) -> Array:

@@ -60,6 +60,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 _MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
 _FULL_COVARIANCE = (CholeskyVariationalDistribution, NaturalVariationalDistribution, TrilNaturalVariationalDistribution)
 _PRIOR_JITTER = 1e-3  # that GPyTorch's UnwhitenedVariationalStrategy adds to the prior's covariance in the ELBO
+_NEAR = 0.1  # posterior standard deviations per effective parameter from the optimum up to which removals are refits
 _CHUNK = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
 
@@ -145,13 +146,16 @@ class VariationalPosterior:
     @property
     def capabilities(self) -> Capabilities:
         """Cross-covariances, and refits where one step is not exact."""
+        found = Capabilities(covariance_root=self.covariance_root)
         if self.refits is None:
-            return Capabilities(covariance_root=self.covariance_root)
-        return Capabilities(
-            covariance_root=self.covariance_root, refit=self.refits, own_refits=self.refits.own,
-            group_refit=self.refits, example_refits=self.refits.at_queries,
-            refitted_variance=self.refits.own_variances,
-        )  # fmt: skip
+            return found
+        found = dataclasses.replace(
+            found, refit=self.refits, own_refits=self.refits.own, refitted_variance=self.refits.own_variances
+        )
+        distance = self.description.distance
+        if distance is None or not distance <= _NEAR:  # the refit would be the rest of the training
+            return found
+        return dataclasses.replace(found, group_refit=self.refits, example_refits=self.refits.at_queries)
 
     def with_refits(self, examples: Examples) -> VariationalPosterior:
         """With refits on these examples, and its distance from their optimum where that is affordable."""
@@ -159,7 +163,7 @@ class VariationalPosterior:
         size = ProblemSize(len(examples), l, m, c, quadrature_points(self.likelihood, c))
         refits = VariationalRefit(functools.partial(_objective, self, examples), self._features, size)
         description = self.description
-        if refits.affords_fit:
+        if refits.max_automatic_refits():
             description = dataclasses.replace(description, distance=refits.trained.distance, polishable=True)
         return dataclasses.replace(self, refits=refits, description=description)
 

@@ -26,7 +26,6 @@ _ACCELERATION = 400  # multiplications of a step for each unknown
 _TOLERANCE, _CONVERGED = 1e-6, 1e-4  # of the residual relative to that at the start: aimed at, accepted
 _FIT_STEPS = 300  # from `q(u)` as it was trained to the optimum
 _MOST_STEPS = 100  # of a refit that nobody asked for
-_LARGE_FIT = 20  # steps of a fit with all examples that are affordable, in those of `_BUDGET`
 
 
 @dataclass(frozen=True)
@@ -87,19 +86,22 @@ class VariationalRefit:
         return int(_BUDGET // (_STEPS * self.size.step))
 
     @property
-    def affords_fit(self) -> bool:
-        """Whether the optimum with all examples is affordable."""
-        return _LARGE_FIT * self.size.step <= _BUDGET
-
-    @property
     def own(self) -> OwnRefits:
         """Refits without single examples, of which their own outputs are asked."""
-        return OwnRefits(self.own_deviations, self.max_automatic_refits)
+        return OwnRefits(self.own_deviations, lambda: self._affordable(_BUDGET))
 
     @property
     def at_queries(self) -> ExampleRefits:
         """Refits without single examples, of which predictions are asked."""
-        return ExampleRefits(self._at, lambda: int(_EXAMPLES_BUDGET // (_STEPS * self.size.step)))
+        return ExampleRefits(self._at, lambda: self._affordable(_EXAMPLES_BUDGET))
+
+    def _affordable(self, budget: float) -> int:
+        """Number of refits of so many multiplications; none where the optimum with all examples is not found."""
+        affordable = int(budget // (_STEPS * self.size.step))
+        try:
+            return affordable if affordable and len(self.fit.mean) else 0
+        except DataError:
+            return 0
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted` without the rows `removed`, and the residual relative to the first.
