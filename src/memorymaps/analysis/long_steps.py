@@ -2,7 +2,8 @@
 
 A map takes one Newton step from the fit. For models that are refitted by Newton's method, the second step is bounded at
 the examples where it can be long (largest leverage, largest deviation): examples whose sensitivity or left-out loss it
-could change by a fifth are refitted, as many as a fit's own time affords; the others carry `Warn.LONG_STEP`.
+could change by a fifth are refitted, as many as a fit's own time affords; the others carry `Warn.LONG_STEP`. Where no
+second step is known, as of variational posteriors, the leverage takes its place.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import perturb
 from memorymaps.core.perturbation.local import BatchStatistics
+from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.premises import newton_step_unreliable, not_stationary
 from memorymaps.posteriors.capabilities import NewtonRefit, OwnRefits, Refit, capabilities_of
@@ -115,7 +117,7 @@ def _by_leverage(m: MemoryMap, refits: OwnRefits) -> MemoryMap:
     Those first that have the largest product of leverage and sensitivity: about what the step misses.
     """
     s, h = np.nan_to_num(m["sensitivity"], posinf=0.0), m["leverage"] / max(1, m.provenance.outputs)
-    missed = np.where((m["weight"] > 0) & (h >= _SHORT) & (s > _SMALL * _root_mean_square(s)), s * h, 0.0)
+    missed = np.where((weights_of(m) > 0) & (h >= _SHORT) & (s > _SMALL * _root_mean_square(s)), s * h, 0.0)
     order = [k for k in np.argsort(-missed, kind="stable").tolist() if missed[k] > 0]
     affordable = refits.affordable()
     done = _refitted(refits, m["row"], order[:affordable])

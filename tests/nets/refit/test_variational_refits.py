@@ -189,6 +189,21 @@ def test_a_fit_that_stopped_early_says_so_and_is_polished(binary):
     np.testing.assert_allclose(polished["sensitivity"], m["sensitivity"], rtol=2e-2, atol=2e-3)
 
 
+def test_training_by_minibatches_is_not_warned_of_where_sizes_are_those_at_the_optimum(binary):
+    model, likelihood, x, y, m = binary
+    noisy = copy.deepcopy(model)
+    q = noisy.variational_strategy._variational_distribution
+    torch.manual_seed(0)
+    with torch.no_grad():
+        q.variational_mean += 0.075 * q.chol_variational_covar.tril() @ torch.randn(M, dtype=torch.float64)
+    found = map_of(noisy, likelihood, x, y)
+    assert found.provenance.description.distance > 0.1
+    assert not found.summary().warnings
+    rows = m["refitted"] & found["refitted"]
+    assert rows.sum() > 10
+    np.testing.assert_allclose(found["deviation"][rows], m["deviation"][rows], rtol=1e-3)
+
+
 def test_no_refits_of_gaussian_noise_or_a_diagonal_covariance():
     x, y = two_classes()
     noise = gpytorch.likelihoods.GaussianLikelihood().double()

@@ -60,7 +60,7 @@ from memorymaps.posteriors.registry import posterior, training_data
 _MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
 _FULL_COVARIANCE = (CholeskyVariationalDistribution, NaturalVariationalDistribution, TrilNaturalVariationalDistribution)
 _PRIOR_JITTER = 1e-3  # that GPyTorch's UnwhitenedVariationalStrategy adds to the prior's covariance in the ELBO
-_NEAR = 0.1  # posterior standard deviations per effective parameter from the optimum up to which removals are refits
+_NEAR = 1.0  # posterior standard deviations per effective parameter from which the optimum is surely found
 _CHUNK = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
 
@@ -153,7 +153,7 @@ class VariationalPosterior:
             found, refit=self.refits, own_refits=self.refits.own, refitted_variance=self.refits.own_variances
         )
         distance = self.description.distance
-        if distance is None or not distance <= _NEAR:  # the refit would be the rest of the training
+        if distance is None or not distance <= _NEAR:
             return found
         return dataclasses.replace(found, group_refit=self.refits, example_refits=self.refits.at_queries)
 

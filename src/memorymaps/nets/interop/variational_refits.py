@@ -20,11 +20,11 @@ from memorymaps.posteriors.capabilities import ExampleRefits, OwnRefits
 
 _BUDGET = 4 * 10**9  # multiplications for refits that nobody asked for: a second of one core
 _EXAMPLES_BUDGET = 4 * 10**10  # when predictions are asked about: ten seconds of one core
-_STEPS = 20  # of a refit (measured: 6 to 30)
+_STEPS = 20  # of a refit (measured: 6 to 44, medians of 7 to 19)
 _EVALUATION = 240  # multiplications that take as long as a gradient of one output at one point of the quadrature
 _ACCELERATION = 400  # multiplications of a step for each unknown
 _TOLERANCE, _CONVERGED = 1e-6, 1e-4  # of the residual relative to that at the start: aimed at, accepted
-_FIT_STEPS = 300  # from `q(u)` as it was trained to the optimum
+_FIT_STEPS = 100  # from `q(u)` as it was trained to the optimum
 _MOST_STEPS = 100  # of a refit that nobody asked for
 
 
