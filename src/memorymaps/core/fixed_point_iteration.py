@@ -102,10 +102,10 @@ class _State:
 
 
 def _feasible(problem: Iteration, x: Array, step: Array) -> Array:
-    """The steps, halved until feasible."""
+    """The steps, halved until feasible; zero where none is."""
     for _ in range(_HALVINGS):
         feasible = problem.feasible(x + step)
         if feasible.all():
-            break
+            return step
         step = np.where(feasible[:, None], step, step / 2)
-    return step
+    return np.where(problem.feasible(x + step)[:, None], step, 0.0)

@@ -79,8 +79,8 @@ class VariationalObjective:
         return -np.linalg.solve(new, gradient[..., None])[..., 0], new - precision
 
     def _equations(self, error: Array, curvature: Array, mean: Array) -> tuple[Array, Array]:
-        pulled = np.einsum("lij,blj->bli", self.prior_precision, mean)
-        return self.prior_gradient + pulled + error, self.prior_precision + curvature
+        prior = self.prior_gradient + np.einsum("lij,blj->bli", self.prior_precision, mean)
+        return prior + error, self.prior_precision + curvature
 
     def _sums(self, mean: Array, precision: Array, weight: Array) -> tuple[Array, Array]:
         """`Σ w z e [b, l, M]` and `Σ w z Λ zᵀ [b, l, M, M]`."""

@@ -54,6 +54,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.model_state import model_name, parameters_of
+from memorymaps.posteriors.origin import check_targets
 from memorymaps.posteriors.polish import polished
 from memorymaps.posteriors.registry import posterior, training_data
 
@@ -174,8 +175,8 @@ class VariationalPosterior:
     def prior_terms(self) -> tuple[Array, Array]:
         """`P₀ [l, M, M]` and `g₀ [l, M]`, the prior's precision and its gradient at `m`, in coordinates `R`."""
         if self.whitened:
-            precision_root, pull = self.root.mT, (self.root.mT @ self.mean[..., None])[..., 0]
-            return (precision_root @ self.root).cpu().numpy(), pull.cpu().numpy()
+            transposed = self.root.mT
+            return (transposed @ self.root).cpu().numpy(), (transposed @ self.mean[..., None])[..., 0].cpu().numpy()
         mean, covariance = self.prior.joint(self.inducing)
         eye = _PRIOR_JITTER * torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
         cholesky = torch.linalg.cholesky(covariance + eye).expand(len(self.mean), *covariance.shape[-2:])
@@ -295,7 +296,9 @@ def _objective(source: VariationalPosterior, examples: Examples) -> VariationalO
     f = g @ source.mixing.T
     if parts[0][1].offset is not None:
         f = f + np.concatenate([np.asarray(batch.offset) for _, batch in parts]).reshape(len(f), -1)
-    weight = [np.ones(len(b.inputs)) if b.weight is None else np.asarray(b.weight, dtype=float) for _, b in parts]
+    for _, batch in parts:
+        check_targets(source.likelihood, batch, f.shape[1])
+    weight = [np.ones(len(b)) if b.weight is None else np.asarray(b.weight, dtype=float) for _, b in parts]
     target = np.concatenate([np.asarray(batch.target) for _, batch in parts])
     losses = VariationalLosses(source.likelihood, z, f, source._mixed(residual), source.mixing, target)
     return VariationalObjective(losses, np.concatenate(weight), *source.prior_terms())
@@ -305,7 +308,10 @@ def _objective(source: VariationalPosterior, examples: Examples) -> VariationalO
 def _polished_variational(source: VariationalPosterior, examples: Examples) -> VariationalPosterior:
     """`q(u)` at the optimum of the ELBO."""
     if source.refits is None:
-        raise TypeError("polish=True: one step from this posterior is exact, or its q(u) has no full covariance")
+        raise TypeError(
+            "polish=True: expected a q(u) with a full covariance (CholeskyVariationalDistribution), and a likelihood "
+            "other than Gaussian, from which one step is not exact"
+        )
     fit = source.refits.fit
     mean, root = (torch.as_tensor(each[0]).to(source.mean) for each in (fit.mean, fit.root))
     mean = source.mean + (source.root @ mean[..., None])[..., 0]

@@ -68,7 +68,10 @@ class VariationalRefit:
         """`q(u)` at the optimum with all examples."""
         found = self.trained.fixed_points(self.trained.weight[None], _FIT_STEPS, _TOLERANCE)
         if not found.remaining[0] <= _CONVERGED:
-            raise DataError(f"{_FIT_STEPS} steps from q(u) as it was trained did not reach the optimum of the ELBO")
+            raise DataError(
+                f"expected a q(u) near the optimum of the ELBO, by its own training: {_FIT_STEPS} steps from where it "
+                "stands did not reach it"
+            )
         return found
 
     @cached_property
