@@ -13,6 +13,7 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.nets.curvature.kronecker import EKFAC
+from memorymaps.nets.curvature.sampled_factors import error_by_quarters
 
 
 def drawn(structure, weight=None, kind="mlp"):
@@ -44,9 +45,26 @@ def test_a_sample_gives_the_leverages_of_all_examples_to_the_error_that_it_state
     for examples in (200, 800):
         m = drawn(EKFAC(examples=examples), kind=kind)
         off[examples] = np.linalg.norm(m["leverage"] - whole) / np.linalg.norm(whole)
-        assert 0.4 < stated(m) / off[examples] < 2.5
+        assert 0.7 < stated(m) / off[examples] < 2
     assert off[800] < off[200]
     assert off[800] < 0.1
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_bias_of_few_examples_is_part_of_the_stated_error(seed):
+    whole, m = drawn("ekfac")["leverage"], drawn(EKFAC(examples=48, seed=seed))
+    assert m["leverage"].sum() > 1.3 * whole.sum()  # too large: most of the error, and that of each quarter
+    assert 0.7 < stated(m) / (np.linalg.norm(m["leverage"] - whole) / np.linalg.norm(whole)) < 2
+
+
+def test_the_error_of_a_sample_is_its_scatter_and_its_bias():
+    root = torch.randn(200, 400, generator=torch.Generator().manual_seed(0)).double()
+    whole, first, second = 1 + 0.1 + 0.02 * root[:, :3].mT  # a bias of a tenth, four times as large of a quarter
+    first, second = first + 0.3, second + 0.3
+    scatter = float((first - second).norm() / 8**0.5 / whole.norm())
+    bias = float(((first + second) / 2 - whole).norm() / 3 / whole.norm())
+    assert error_by_quarters(whole, first, second) == pytest.approx((scatter**2 + bias**2) ** 0.5)
+    assert bias == pytest.approx(0.1 / 1.1, rel=0.02)
 
 
 @pytest.mark.slow
