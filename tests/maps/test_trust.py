@@ -269,6 +269,25 @@ def test_ranks_are_lowered_where_the_stated_error_is_larger_than_what_it_is_of(e
     assert ("were the exact ones" in str(found)) == (level != S)
 
 
+def stating(**facts):
+    m = mm.memory_map(LogisticRegression(**TIGHT).fit(X, LABELS), X, LABELS)
+    description = dataclasses.replace(m.provenance.description, **facts)
+    return dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=description))
+
+
+def test_deviations_have_a_verdict_of_their_own_where_their_error_is_stated_apart():
+    m = stating(relative_error=0.02, size_errors=(0.03, 0.01), deviation_error=0.04)
+    assert [verdict.figure for verdict in m.trust] == [*FIGURES, "deviation"]
+    assert m.trust["deviation"].error == pytest.approx(0.05)
+    assert m.trust["deviation"].level == m.trust["sensitivity"].level == S
+    assert m.trust["loo_prediction"].error == 0.03
+    large = stating(relative_error=0.02, size_errors=(0.03, 0.01), deviation_error=0.4)
+    assert (large.trust["deviation"].level, large.trust["sensitivity"].level) == (R, S)
+    assert stating(deviation_error=0.4).trust["output_sensitivity"].error is None
+    assert with_column(large, "refitted", np.ones(N, bool)).trust["deviation"].figure == "sensitivity"
+    assert with_column(large, "refined", np.arange(N) > 0).trust["deviation"].figure == "deviation"
+
+
 def test_a_posterior_that_does_not_say_is_estimated():
     m = CASES["least squares"][0]()
     facts = dataclasses.replace(m.provenance.description, approximation="something else", posterior="of mine")

@@ -122,7 +122,7 @@ _DESCRIPTION: dict[str, Check] = {
     "hyperparameters_held": _text,
     "cautions": _several(_text), "nonlinear": _flag,
     "approximation": _text, "relative_error": _maybe(_number), "polishable": _flag,
-    "size_errors": _maybe(lambda v: _several(_number)(v) and len(v) == 2),
+    "size_errors": _maybe(lambda v: _several(_number)(v) and len(v) == 2), "deviation_error": _maybe(_number),
     "optimum_gap": _maybe(lambda v: _several(_number)(v) and len(v) == 4),
 }  # fmt: skip
 _PROVENANCE: dict[str, Check] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Level(enum.StrEnum):
 _ORDER = list(Level)
 FIGURES = ("leverage", "sensitivity", "loo_loss", "ranks", "groups")
 _FIGURE_OF = {
-    "leverage_norm": "leverage", "output_sensitivity": "sensitivity", "deviation": "sensitivity",
+    "leverage_norm": "leverage", "output_sensitivity": "deviation", "deviation": "sensitivity",
     "loo_prediction": "sensitivity", "loo_mean": "sensitivity", "memorization": "loo_loss",
 }  # fmt: skip
 
@@ -107,7 +108,7 @@ class Verdict:
 
     Attributes
     ----------
-    figure : `"leverage"`, `"sensitivity"`, `"loo_loss"`, `"ranks"` or `"groups"`.
+    figure : `"leverage"`, `"sensitivity"`, `"loo_loss"`, `"ranks"` or `"groups"`; `"deviation"` where it differs.
     level : see `Level`.
     reasons : why, most basic first.
     error : relative standard error of sizes where the posterior states one.
@@ -140,21 +141,23 @@ class Trust:
 
     Columns with a verdict: `leverage`, `leverage_norm` (leverage); `sensitivity`, `output_sensitivity`, `deviation`,
     `loo_prediction`, `loo_mean` (sensitivity); `loo_loss`, `memorization` (left-out loss); `ranks` and `groups` are
-    verdicts on the order of examples and on `leave_out`. Columns of the fit itself (`error`, `residual`, `loss`,
-    `prediction`, …) are not estimates of another fit and have none.
+    verdicts on the order of examples and on `leave_out`. Where the posterior states that deviations are less exact than
+    the changes of the mean, `deviation` and `output_sensitivity` have a verdict of their own. Columns of the fit itself
+    (`error`, `residual`, `loss`, `prediction`, …) are not estimates of another fit and have none.
     """
 
     verdicts: tuple[Verdict, ...]
 
     def __getitem__(self, name: str) -> Verdict:
-        figure = _FIGURE_OF.get(name, name)
-        for verdict in self.verdicts:
-            if verdict.figure == figure:
-                return verdict
-        raise KeyError(
-            f"no verdict on {name!r}: it is not a figure about leaving examples out. Expected one of "
-            f"{', '.join((*FIGURES, *_FIGURE_OF))}"
-        )
+        found, figure = {verdict.figure: verdict for verdict in self.verdicts}, name
+        while figure not in found:
+            if figure not in _FIGURE_OF:
+                raise KeyError(
+                    f"no verdict on {name!r}: it is not a figure about leaving examples out. Expected one of "
+                    f"{', '.join((*FIGURES, *_FIGURE_OF))}"
+                )
+            figure = _FIGURE_OF[figure]
+        return found[figure]
 
     def __iter__(self) -> Iterator[Verdict]:
         return iter(self.verdicts)
@@ -181,7 +184,8 @@ def trust_of(m: ExampleTable) -> Trust:
     for rule in _RULES:
         for figures, level, why in rule(m):
             found |= {figure: found[figure].at_most(level, why) for figure in figures}
-    return Trust(tuple(_retrained(m, _verified(m, _refined(m, verdict))) for verdict in found.values()))
+    verdicts = {name: _retrained(m, _verified(m, _refined(m, verdict))) for name, verdict in found.items()}
+    return Trust((*verdicts.values(), *_of_deviations(m, verdicts["sensitivity"])))
 
 
 def _error_of(figure: str, d: Description) -> float | None:
@@ -370,3 +374,18 @@ def _level_without_agreement(figure: str, at: Agreement) -> Level:
     if figure == "ranks":
         return Level.EXACT if at.spearman >= 0.5 else Level.UNUSABLE
     return Level.RANKS if at.spearman >= 0.5 else Level.UNUSABLE
+
+
+def _of_deviations(m: ExampleTable, sensitivity: Verdict) -> Iterator[Verdict]:
+    """A verdict on deviations of their own, where the posterior states what it adds to their error beside that of
+    sensitivities; not where every example was computed without its variances.
+    """
+    added, columns = m.provenance.description.deviation_error, ("refined", "refitted")
+    replaced = sum((np.asarray(m[name]) for name in columns if name in m.table.column_names), np.zeros(len(m), int))
+    if added is None or replaced.all():
+        return
+    words = f"outputs that Λ does not see are only estimated, which adds {added:.0%} to the error of deviations"
+    error = math.hypot(added, sensitivity.error or 0.0)
+    found = sensitivity.at_most(Level.ESTIMATED if error < _LARGE_ERROR else Level.RANKS, words)
+    stated = error if sensitivity.error is not None else None
+    yield dataclasses.replace(found, figure="deviation", error=stated)

@@ -42,6 +42,8 @@ class Description:
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
     `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows);
     `size_errors` those of sensitivities and of the mean left-out loss, where they are stated apart;
+    `deviation_error` what is added of the column `deviation`, whose part that `Λ` does not see is less exact where
+    variances are along few directions of the outputs;
     `dispersion_estimated` whether `dispersion` was estimated from the data; it is held at its value when examples are
     left out, but for classical measures where `residual_df`, its degrees of freedom, is known;
     `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees");
@@ -76,6 +78,7 @@ class Description:
     approximation: str = Approximation.UNSTATED
     relative_error: float | None = None
     size_errors: tuple[float, float] | None = None
+    deviation_error: float | None = None
     optimum_gap: tuple[float, float, float, float] | None = None
     error_change: float | None = None
     infinite_estimates: tuple[str, ...] = ()

@@ -118,6 +118,19 @@ def notes(m):
     return " ".join(m.provenance.description.notes)
 
 
+def test_deviations_along_few_directions_have_an_error_of_their_own():
+    exact, m = drawn("full")["deviation"], drawn(Sampled(rows=10**6, budget=SHORT))
+    true = np.linalg.norm(m["deviation"] - exact) / np.linalg.norm(exact)
+    d = m.provenance.description
+    assert true > 0.1
+    assert 0.7 < m.trust["deviation"].error / true < 1.5
+    assert m.trust["deviation"].error > 3 * d.size_errors[0]
+    assert f"'deviation', whose outputs that Λ does not see are only estimated, {d.deviation_error:.1%}" in notes(m)
+    whole = drawn(Sampled(rows=10**6))
+    assert whole.provenance.description.deviation_error is None
+    assert whole.trust["deviation"] == whole.trust["sensitivity"]
+
+
 @pytest.mark.slow
 def test_a_short_budget_leads_to_few_directions_whose_error_is_stated():
     exact, m = drawn("full"), drawn(Sampled(rows=10**6, budget=SHORT))

@@ -133,16 +133,33 @@ def test_few_directions_give_what_jointly_normal_outputs_of_the_mean_variance_ha
 def test_few_directions_cost_the_error_that_the_map_states():
     assert isinstance(few().origin.posterior, LeadingNetworkPosterior)
     (note,) = along(few())
-    mean, leverage, deviation = map(
-        float, re.search(r"along ([\d.]+) .* leverages ([\d.]+)%, of deviations ([\d.]+)%", note).groups()
+    mean, leverage, change = map(
+        float, re.search(r"along ([\d.]+) .* leverages ([\d.]+)%, of changes of the mean ([\d.]+)%", note).groups()
     )
     assert 1 <= mean <= 5
     true = 100 * off(few()["leverage"], all_outputs()["leverage"])
-    change = [(m["loo_mean"] - m["mean"]).ravel() for m in (few(), all_outputs())]
+    changes = [(m["loo_mean"] - m["mean"]).ravel() for m in (few(), all_outputs())]
     assert 0.4 < leverage / true < 2.5
-    assert deviation <= 5.0
-    assert 100 * off(*change) < 6
+    assert change <= 5.0
+    assert 100 * off(*changes) < 6
     assert np.argmax(few()["sensitivity"]) == np.argmax(all_outputs()["sensitivity"])
+
+
+def test_deviations_of_outputs_that_the_curvature_does_not_see_have_an_error_of_their_own(tmp_path):
+    true, d = off(few()["deviation"], all_outputs()["deviation"]), few().provenance.description
+    assert true > 0.05
+    assert 0.7 < d.deviation_error / true < 1.4
+    assert (
+        f"'deviation', whose outputs that Λ does not see are only estimated, {d.deviation_error:.1%}" in along(few())[0]
+    )
+    verdict = few().trust["deviation"]
+    assert verdict.figure == "deviation"
+    assert f"adds {d.deviation_error:.0%} to the error of deviations" in verdict.reasons[-1]
+    assert few().trust["output_sensitivity"] == verdict
+    assert few().trust["loo_mean"] == few().trust["sensitivity"]
+    assert mm.load(few().save(tmp_path / "m.parquet")).trust == few().trust
+    assert all_outputs().provenance.description.deviation_error is None
+    assert all_outputs().trust["deviation"] == all_outputs().trust["sensitivity"]
 
 
 @pytest.mark.slow

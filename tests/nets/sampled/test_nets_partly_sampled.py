@@ -73,6 +73,8 @@ def test_the_most_sensitive_have_sampled_rows_and_the_others_calibrated_sizes(mo
     covered = np.abs(m["leverage"] - exact["leverage"]) <= 2 * m["leverage_se"]
     assert 0.8 < covered.mean() <= 1
     assert "most sensitive by EKFAC" in " ".join(m.provenance.description.notes)
+    assert 0.7 < m.trust["deviation"].error / error(m, exact, "deviation") < 2
+    assert m.trust["deviation"].error > m.trust["sensitivity"].error
 
 
 def test_a_calibrated_variance_has_the_calibrated_leverage_below_its_bound():

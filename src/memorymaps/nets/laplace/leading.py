@@ -2,8 +2,9 @@
 
 `V` along an orthonormal basis `D [c, r]` of the error and of the leading eigenvectors of `Λ` beside it takes `r`
 reverse passes instead of `c`; what it lacks follows from the mean variance of some examples whose `V` is computed whole
-(`covariance/completion.py`). What `Λ` does not see of `V` does not matter: each example has as many directions as leave
-at most `τ` of `tr Λ` outside, with one `τ` for all, the largest that the same examples admit.
+(`covariance/completion.py`). Each example has as many directions as leave at most `τ` of `tr Λ` outside, with one `τ`
+for all, the largest that the same examples admit: what `Λ` does not see of `V` changes no mean. It does change the
+outputs, and the error of their deviations `V e` is stated beside those of leverages and means.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.capabilities import Capabilities
 from memorymaps.posteriors.contract import Description, Marginals
 
-_TOLERANCE = 0.05  # relative error of leverages and of first-order deviations that few directions may add
+_TOLERANCE = 0.05  # relative error of leverages and of first-order changes of the mean that few directions may add
 _WORTHWHILE = 0.5  # of all outputs: with more directions than that on average all C × C are computed
 _SHRINK, _STEPS = 0.8, 60  # of τ, from the mean trace on
 _FEWEST_ROWS, _MOST_ROWS = 32, 256  # examples of one number of directions that are processed together
@@ -161,9 +162,10 @@ def along_leading_directions(curvature: OutputCurvature, places: Tensor, share: 
         note = (
             f"Variances along {mean:.1f} directions of an example's {problem.num_outputs} outputs on average, its "
             f"error and the leading ones of its Λ: relative error beside all C × C, on {len(places)} examples, of "
-            f"leverages {few.leverage:.1%}, of deviations {few.deviation:.1%}. directions=0: all C × C."
+            f"leverages {few.leverage:.1%}, of changes of the mean {few.change:.1%}; of the column 'deviation', whose "
+            f"outputs that Λ does not see are only estimated, {few.deviation:.1%}. directions=0: all C × C."
         )
-        described = replace(description, notes=(*description.notes, note))
+        described = replace(description, notes=(*description.notes, note), deviation_error=few.deviation)
         named = dict(zip(curvature.ids, ranks.tolist(), strict=True))
         return LeadingNetworkPosterior(problem, covariance, described, ranks=named, mean_variance=few.mean_variance)
 
@@ -176,6 +178,7 @@ class _FewDirections:
 
     limit: float
     leverage: float
+    change: float
     deviation: float
     mean_variance: Tensor
 
@@ -190,16 +193,15 @@ def _few_enough(
     mean = mean_variance(whole, share)
     grams = [basis[..., :r].mT @ whole @ basis[..., :r] for r in range(1, c + 1)]
     completed = (Completion.of(basis[..., : len(g[0])], mean).whole(g) for g in grams)
-    by_rank = [_leverage_and_deviation(likelihood, f, y, each) for each in completed]
-    exact = _leverage_and_deviation(likelihood, f, y, whole)
-    for step in range(_STEPS):
-        limit = float(outside[:, 0].mean()) * _SHRINK**step
+    by_rank = [_first_order(likelihood, f, y, each) for each in completed]
+    exact = _first_order(likelihood, f, y, whole)
+    for limit in (*(float(outside[:, 0].mean()) * _SHRINK**step for step in range(_STEPS)), 0.0):
         at = (_ranks(outside, limit) - 1, torch.arange(len(f), device=f.device))
         found = [torch.stack(each)[at] for each in zip(*by_rank, strict=True)]
         errors = [_relative_error(a, b, share) for a, b in zip(found, exact, strict=True)]
-        if max(errors) <= _TOLERANCE:
-            return _FewDirections(limit, errors[0], errors[1], mean)
-    return _FewDirections(0.0, 0.0, 0.0, mean)
+        if max(errors[:2]) <= _TOLERANCE:
+            break
+    return _FewDirections(limit, errors[0], errors[1], errors[2], mean)
 
 
 def _ranks(outside: Tensor, limit: float) -> Tensor:
@@ -224,8 +226,9 @@ def _all_outputs(problem: LaplaceProblem, covariance: PosteriorCovariance, batch
     return f, variance
 
 
-def _leverage_and_deviation(likelihood: Likelihood, f: Tensor, y: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """`tr(ΛV) [n, 1]` and `ΛVe [n, c]`, for weights of one."""
-    pulled = torch.matmul(likelihood.curvature(f, y), variance)
-    leverage = pulled.diagonal(dim1=1, dim2=2).sum(-1, keepdim=True)
-    return leverage, torch.matmul(pulled, likelihood.error(f, y)[..., None])[..., 0]
+def _first_order(likelihood: Likelihood, f: Tensor, y: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`tr(ΛV) [n, 1]`, the change of the mean `ΛVe [n, c]` and the deviation `Ve [n, c]`, for weights of one."""
+    curvature = likelihood.curvature(f, y)
+    leverage = (curvature * variance).sum((1, 2))[:, None]
+    deviation = torch.matmul(variance, likelihood.error(f, y)[..., None])
+    return leverage, torch.matmul(curvature, deviation)[..., 0], deviation[..., 0]

@@ -26,6 +26,7 @@ from memorymaps.nets.sampled.measures import MEASURES, Removal, cavity_measures,
 _LEFT_OUT = 0.15  # of a curvature's trace, or of the examples' root mean square where that is more
 _MOST_SCALE = 2.0  # of what the others are by the mean variance, by which it may be off
 _TINY, _ROUNDING = 1e-300, 1e-9
+_OF_DEVIATION = " Of the column 'deviation', whose outputs that Λ does not see are only estimated, {:.1%}."
 
 Data = tuple[Tensor, Tensor, Tensor]  # outputs `f [n, c]`, targets and weights of some examples, in double precision
 
@@ -36,8 +37,9 @@ class Directions:
     all, once it is known; until then the identity stands for it.
 
     `spread` says for leverage, sensitivity and left-out loss what the directions that are left out add to the error: so
-    many times their scale (`left_out_scale`); `added` is that error over the examples, relative. They were `chosen`
-    where some examples may have fewer than all.
+    many times their scale (`left_out_scale`); `added` is that error over the examples, relative; `deviation_error` that
+    of all outputs of `V^{\\i}e`, those that `Λ` does not see included. They were `chosen` where some examples may have
+    fewer than all.
     Products are in `precision`; `rounding` is what this changes, relative.
     """
 
@@ -45,6 +47,7 @@ class Directions:
     mean_variance: Tensor | None = field(default=None, repr=False)
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
     added: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    deviation_error: float | None = None
     chosen: bool = False
     precision: torch.dtype = torch.float64
     rounding: float = 0.0
@@ -83,10 +86,11 @@ class Directions:
             return ()
         error = ", ".join(f"{name} {each:.1%}" for name, each in zip(MEASURES, self.added, strict=True))
         rounding = f" Single precision changes the columns by {self.rounding:.1e}."
+        deviation = "" if self.deviation_error is None else _OF_DEVIATION.format(self.deviation_error)
         return (
             f"Along {self.mean:.2f} directions of each example's outputs on average, its error and the leading ones of "
             "its curvature; variances along the others are those of the mean variance, given these. What this changes, "
-            f"in the standard errors: {error}.{rounding if self.precision == torch.float32 else ''}",
+            f"in the standard errors: {error}.{deviation}{rounding if self.precision == torch.float32 else ''}",
         )
 
     @property
@@ -126,14 +130,17 @@ class Directions:
         true = cavity_measures(likelihood, f, y, w, exact)
         mean = _right_on_average(likelihood, data, (some, within), part, mean_variance(exact, part), true[0])
         completion = Completion.of(some, mean)
-        removal = Removal.of(likelihood, f, y, w, completion.whole(within))
+        whole = completion.whole(within)
+        removal = Removal.of(likelihood, f, y, w, whole)
         found, others = removal.value(likelihood, y, w), removal.added_leverage(completion.others(within))
         outside = left.gather(1, self.counts[positions][:, None])[:, 0], left[:, 0]
         scale = left_out_scale(likelihood, data, found, outside, others, counts).square() @ part
         off = found - true
         square, size = off.square() @ part, (true.square() @ part).clamp(min=_TINY)
         spread, added = (square / scale.clamp(min=_TINY)).sqrt().where(scale > 0, 0), (square / size).sqrt()
-        return replace(self, mean_variance=mean, spread=tuple(spread.tolist()), added=tuple(added.tolist())), off
+        deviation = relative_deviation_error(likelihood, data, whole, exact, part)
+        spreads, of_all = tuple(spread.tolist()), tuple(added.tolist())
+        return replace(self, mean_variance=mean, spread=spreads, added=of_all, deviation_error=deviation), off
 
     def uncertainty(self, likelihood: Likelihood, data: Data, basis: Tensor, value: Tensor, others: Tensor) -> Tensor:
         """What the directions that are left out add to the errors of `value [3, n]`, `[3, n]`; `others [n]` is what
@@ -147,6 +154,14 @@ class Directions:
         kept = (torch.matmul(curvature, basis) * basis).sum((1, 2))
         scale = left_out_scale(likelihood, data, value, (trace - kept, trace), others, torch.tensor(basis.shape[2]))
         return value.new_tensor(self.spread)[:, None] * scale
+
+
+def relative_deviation_error(likelihood: Likelihood, data: Data, found: Tensor, exact: Tensor, part: Tensor) -> float:
+    """`√Σ part ‖(found − exact)we‖²` in parts of `√Σ part ‖exact we‖²`, for variances `[n, c, c]` and `part [n]`."""
+    f, y, w = data
+    error = (w[:, None] * likelihood.error(f, y))[..., None]
+    off, size = (part @ torch.matmul(each, error).square().sum((1, 2)) for each in (found - exact, exact))
+    return float((off / size.clamp(min=_TINY)).sqrt())
 
 
 def _right_on_average(

@@ -20,7 +20,7 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.calibration import Calibration, calibrated, cavity_leverage
 from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES
 from memorymaps.nets.sampled.covariance import SampledCovariance
-from memorymaps.nets.sampled.directions import Data
+from memorymaps.nets.sampled.directions import Data, relative_deviation_error
 from memorymaps.nets.sampled.errors.example_estimates import estimated
 from memorymaps.nets.sampled.measures import Removal, cavity_measures, magnitudes
 from memorymaps.nets.sampled.posterior import SampledNetworkPosterior, results
@@ -98,22 +98,30 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     n, quick = len(problem.examples), _KroneckerEstimates.of(problem)
     positions = np.sort(np.random.default_rng([0, n]).choice(n, min(n, CALIBRATION_EXAMPLES), replace=False))
     random = torch.as_tensor(positions, device=quick.variance.device)
-    data, true, deviations = _by_rows(problem, base, positions)
+    likelihood, (data, exact, spread) = problem.network.likelihood, _by_rows(problem, base, positions)
+    true = cavity_measures(likelihood, *data, exact)
     calibration = Calibration.of(to_numpy(quick.leverage[random]), to_numpy(true[0]))
     chosen = quick.most_sensitive(math.ceil(share * n))
     others = ~chosen[random]
     chosen[random] = True
-    found = _by_other_half(problem.network.likelihood, data, quick.at(random), true)
-    values = (found, true, magnitudes(problem.network.likelihood, data, true), deviations)
+    without = _by_other_half(likelihood, data, quick.at(random), true[0])
+    values = (cavity_measures(likelihood, *data, without), true, magnitudes(likelihood, data, true), spread)
     off = tuple(each[:, others] for each in values)
+    deviation = relative_deviation_error(likelihood, data, without, exact, others.double())
     errors = _Errors.of(base.description, calibration.spread, off, quick.parts(chosen))
     note = (
         f"{int(chosen.sum()):,} of {n:,} examples by sampled rows (column 'sampled'): the most sensitive by EKFAC, and "
         f"{len(positions)} at random. The others by EKFAC, calibrated on the latter by a monotone fit; leverages it "
-        f"was not fitted on are off by {math.expm1(calibration.spread):.0%} (root mean square of logarithms)."
+        f"was not fitted on are off by {math.expm1(calibration.spread):.0%} (root mean square of logarithms), their "
+        f"deviations by {deviation:.0%}."
     )
-    notes, sizes = (*base.description.notes, note), (errors.all[1], errors.all[2])
-    described = replace(base.description, notes=notes, relative_error=errors.all[0], size_errors=sizes)
+    described = replace(
+        base.description,
+        notes=(*base.description.notes, note),
+        relative_error=errors.all[0],
+        size_errors=(errors.all[1], errors.all[2]),
+        deviation_error=math.hypot(base.description.deviation_error or 0.0, deviation),
+    )
     return PartlySampledPosterior(
         problem,
         base.covariance,
@@ -128,29 +136,26 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     )
 
 
-def _by_other_half(likelihood: Any, data: Any, quick: _KroneckerEstimates, true: Tensor) -> Tensor:
-    """Values `[3, n]` of the examples by EKFAC, those of each half calibrated on the other."""
-    found, even = torch.empty_like(true), torch.arange(len(quick.leverage), device=true.device) % 2 == 0
+def _by_other_half(likelihood: Any, data: Any, quick: _KroneckerEstimates, leverage: Tensor) -> Tensor:
+    """EKFAC's variances without each example, `[n, c, c]`, those of each half calibrated on the other's `leverage`."""
+    found, even = torch.empty_like(quick.variance), torch.arange(len(leverage), device=leverage.device) % 2 == 0
     for fitted, seen in ((even, ~even), (~even, even)):
-        half = Calibration.of(to_numpy(quick.leverage[fitted]), to_numpy(true[0, fitted]))
+        half = Calibration.of(to_numpy(quick.leverage[fitted]), to_numpy(leverage[fitted]))
         f, y, w = (each[seen] for each in data)
-        without = calibrated(likelihood, f, y, w, quick.variance[seen], half)
-        found[:, seen] = cavity_measures(likelihood, f, y, w, without)
+        found[seen] = calibrated(likelihood, f, y, w, quick.variance[seen], half)
     return found
 
 
 def _by_rows(problem: LaplaceProblem, base: SampledNetworkPosterior, positions: Array) -> tuple[Data, Tensor, Tensor]:
-    """Outputs, targets and weights of the examples at these positions, the measures `[3, n]` by sampled rows, and their
-    standard errors.
+    """Outputs, targets and weights of the examples at these positions, `V^{\\i} [n, c, c]` by sampled rows, and the
+    standard errors `[3, n]` of the measures.
     """
     batch, places = problem.examples.take(positions), torch.as_tensor(positions, device=problem.network.device)
     found = list(estimated(problem, base.cavities, batch, places, base.directions))
     order = torch.cat([here for here, *_ in found]).argsort()
     f, y, w = (torch.cat(each)[order] for each in zip(*(data for _, data, _ in found), strict=True))
-    values, deviations = (
-        torch.cat([getattr(each, name) for *_, each in found], dim=1)[:, order] for name in ("value", "standard_error")
-    )
-    return (f, y, w), values, deviations
+    errors = torch.cat([each.standard_error for *_, each in found], dim=1)[:, order]
+    return (f, y, w), torch.cat([each.cavity for *_, each in found])[order], errors
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ def sampled_posterior(
         ids = problem.ranks.gathered([name for batch in problem.examples for name in batch.ids.tolist()])
         check_unique(ids)
         places = dict(zip(ids, range(len(ids)), strict=True))
-        return SampledNetworkPosterior(problem, covariance, description, directions, solving, places)
+        described = replace(description, deviation_error=directions.deviation_error)
+        return SampledNetworkPosterior(problem, covariance, described, directions, solving, places)
 
     return make
