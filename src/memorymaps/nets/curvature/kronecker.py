@@ -72,7 +72,8 @@ class EKFAC(KFAC):
     """KFAC with the exact diagonal in its eigenbasis; a second pass over the data [George et al. 2018].
 
     `examples`: how many of the examples to take both from, drawn by their curvature with this `seed`, or `"all"`; the
-    map states the error that this adds. Default: all, but 2,048 of 16,384 or more with more than 20,000 parameters.
+    map states the error that this adds, its scatter and its bias: 4 to 5 % of leverages from 2,048 of 17,000 images,
+    12 to 14 % from 512 (an MLP). Default: all, but 2,048 of 16,384 or more with more than 20,000 parameters.
     """
 
     examples: int | Literal["all"] | None = None
