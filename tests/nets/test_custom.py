@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 import memorymaps as mm
+from memorymaps.core.likelihoods.base import TargetError
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian, Poisson
 from memorymaps.core.likelihoods.heteroscedastic import HeteroscedasticGaussian
@@ -122,3 +123,20 @@ def test_errors_for_reduced_losses_name_the_reduction():
 def test_targets_that_are_not_finite_are_refused():
     with pytest.raises(mm.TargetError, match="row 2"):
         PAIRS["gaussian"][0].check_target(np.array([0.0, 1.0, np.nan]), 1)
+
+
+def test_tensors_of_another_type_are_named_in_losses_and_predictions():
+    weight = torch.ones(3)
+    custom = mm.Custom(
+        lambda f, y: functional.cross_entropy(f, y.long(), weight=weight, reduction="none"),
+        predict=lambda f: f @ torch.ones(3, 3),
+    )
+    for call, name in ((lambda: custom.nll(F, CLASSES), "nll"), (lambda: custom.mean(F), "predict")):
+        with pytest.raises(TargetError, match=rf"{name}\(.*type torch.float64 .*(Float|float).*Expected those"):
+            call()
+
+    def broken(f, y):
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        mm.Custom(broken).nll(F, CLASSES)

@@ -570,6 +570,25 @@ def test_custom_losses_that_are_means(said):
     is_map_of(mapped(body(), likelihood=mm.Custom(each, predict=lambda f: f.softmax(1))), mapped(body()))
 
 
+@remedy("pass weight=weight.to(f), and likewise any other tensor")
+@pytest.mark.parametrize("structure", ["full", "ekfac", "sampled"])
+def test_custom_losses_with_tensors_of_another_type(said, structure):
+    weight = torch.tensor([1.0, 2.0, 0.5])
+
+    def single(f, y):
+        return functional.cross_entropy(f, y.long(), weight=weight, reduction="none")
+
+    def double(f, y):
+        return functional.cross_entropy(f, y.long(), weight=weight.to(f), reduction="none")
+
+    def recipe(loss):
+        return {"likelihood": mm.Custom(loss, predict=lambda f: f.softmax(1)), "structure": structure}
+
+    with said:
+        mapped(body(), **recipe(single))
+    assert mapped(body(), **recipe(double))["leverage"].sum() > 1
+
+
 @remedy("Pass Custom(nll, predict=…, ignore_index=None), or ignore_index=… to the loss, too")
 def test_minus_100_is_a_number(said):
     y = torch.arange(N) - 100

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
+
+_TYPES_DIFFER = ("expected scalar type", "same dtype")  # in torch's errors
 
 
 def _identity(f: Tensor) -> Tensor:
@@ -57,7 +60,8 @@ class Custom(Likelihood):
         return _as_input_type(f, self._loss(_tensor(f), _tensor(y)))
 
     def _loss(self, f: Tensor, y: Tensor) -> Tensor:
-        found = self.loss(f, y)
+        with _one_number_type("nll(f, y)", f):
+            found = self.loss(f, y)
         if found.shape != (len(f),) or not bool(torch.isfinite(found).all()):
             raise TargetError(
                 f"nll(f, y) gave {tuple(found.shape)} for {len(f)} examples, finite: "
@@ -67,15 +71,20 @@ class Custom(Likelihood):
 
     def mean(self, f: Array) -> Array:
         """`predict(f)`, `[n, m]`."""
-        return _as_input_type(f, _columns(self.predict(_tensor(f))))
+        return _as_input_type(f, self._prediction(_tensor(f)))
+
+    def _prediction(self, f: Tensor) -> Tensor:
+        """`predict(f)`, `[n, m]`."""
+        with _one_number_type("predict(f)", f):
+            return _columns(self.predict(f))
 
     def mean_jacobian(self, f: Array) -> Array:
         """`d predict/df`: `[n, m, c]`."""
-        return _as_input_type(f, _derivative(lambda z: _columns(self.predict(z)), _tensor(f)))
+        return _as_input_type(f, _derivative(self._prediction, _tensor(f)))
 
     def residual(self, f: Array, y: Array) -> Array:
         """`predict(f) − y`, class numbers as one-hot rows: `[n, m]`."""
-        mean, target = _columns(self.predict(_tensor(f))), _tensor(y)
+        mean, target = self._prediction(_tensor(f)), _tensor(y)
         ignored = self._ignored(target)
         self._check_ignored(f, y, ignored)
         known = target if ignored is None else torch.where(ignored, torch.zeros_like(target), target)
@@ -157,10 +166,25 @@ class Custom(Likelihood):
             raise TargetError(
                 f"{len(bad)} target(s) are not finite, row {bad[0]} is {y[bad[0]]}: drop such rows", bad[0]
             )
-        prediction = self.predict(torch.zeros(1, c, dtype=torch.float64, device=target.device))
+        prediction = self._prediction(torch.zeros(1, c, dtype=torch.float64, device=target.device))
         ignored = self._ignored(target)
         known = target if ignored is None else torch.where(ignored, torch.zeros_like(target), target)
-        self._targets_like_prediction(known, _columns(prediction).shape[1])
+        self._targets_like_prediction(known, prediction.shape[1])
+
+
+@contextmanager
+def _one_number_type(called: str, f: Tensor) -> Iterator[None]:
+    """Context: torch's error about numbers of two types says which the outputs have, and what to type."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(part in str(error) for part in _TYPES_DIFFER):
+            raise
+        raise TargetError(
+            f"{called} got outputs f of type {f.dtype} and uses other tensors of another type: {error}. Expected those "
+            "of the outputs' type, as losses are computed in double precision: pass weight=weight.to(f), and likewise "
+            "any other tensor"
+        ) from error
 
 
 def _true_rows(mask: Tensor) -> list[int]:
