@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from memorymaps.nets.distributed.shares import require_first
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
-TIMED = 4  # times that a work is done to time it, the first of them not counted
+_TIMED = 4  # times that a work is timed, the last two as often as takes …
+_SECONDS, _MOST_REPEATED = 0.004, 32  # … so long, at most so often
 _BATCH, _SIDE = 128, 1024  # of the training and of the products that are timed
 _STEP, _TINY = 1.1, 1e-9
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
@@ -60,7 +61,14 @@ def training_step(problem: LaplaceProblem) -> tuple[Callable[[], None], int]:
     return step, len(batch.ids)
 
 
-def multiplications_like(works: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
+class TimedWorks(NamedTuple):
+    """Multiplications that take as long as `each` of some works, and as all that was done to time them, `together`."""
+
+    each: list[float]
+    together: float
+
+
+def multiplications_like(works: Sequence[Callable[[], Any]], device: torch.device) -> TimedWorks:
     """Multiply–accumulates in double precision that take this machine as long as each work, in steps of a tenth.
 
     Large matrix products in single precision, two of which count as one; in turn with the works, so that whatever else
@@ -69,28 +77,36 @@ def multiplications_like(works: Sequence[Callable[[], Any]], device: torch.devic
     Examples
     --------
     >>> product = lambda: torch.ones(100, 100) @ torch.ones(100, 100)
-    >>> multiplications_like([product], torch.device("cpu"))[0] > 0
+    >>> multiplications_like([product], torch.device("cpu")).each[0] > 0
     True
     """
     matrix = torch.ones(_SIDE, _SIDE, device=device)
-    *each, product = median_seconds((*works, lambda: matrix @ matrix), device)
-    found = (seconds * _SIDE**3 / product / 2 for seconds in each)
-    return [float(_STEP ** round(math.log(work, _STEP))) for work in found]
+    (*each, product), together = least_seconds((*works, lambda: matrix @ matrix), device)
+    found = [seconds * _SIDE**3 / product / 2 for seconds in (*each, together)]
+    *rounded, of_all = (float(_STEP ** round(math.log(work, _STEP))) for work in found)
+    return TimedWorks(rounded, of_all)
 
 
-def median_seconds(works: Sequence[Callable[[], Any]], device: torch.device) -> list[float]:
-    """Medians of some repetitions, one work after the other: of the processor's seconds, or of the wall's once another
-    device has finished.
+def least_seconds(works: Sequence[Callable[[], Any]], device: torch.device) -> tuple[list[float], float]:
+    """The least of some repetitions, one work after the other, and how long all of it took: seconds of the processor,
+    or of the wall's clock once another device has finished.
     """
-    found = []
-    for _ in range(TIMED):
-        times = [_clock(device)]
-        for work in works:
-            work()
-            times.append(_clock(device))
-        found.append(np.diff(times))
-    medians = np.median(found[1:], axis=0)
-    return [float(seconds) for seconds in np.maximum(medians, _TINY)]
+    start, counts, turns = _clock(device), [1] * len(works), []
+    for turn in range(_TIMED):
+        turns.append([_seconds(work, count, device) for work, count in zip(works, counts, strict=True)])
+        if turn == 1:
+            counts = [min(_MOST_REPEATED, math.ceil(_SECONDS / seconds)) for seconds in turns[1]]
+    return [float(seconds) for seconds in np.min(turns, axis=0)], _clock(device) - start
+
+
+def _seconds(work: Callable[[], Any], count: int, device: torch.device) -> float:
+    """That a work takes when it is done so many times; the first time after another work takes longer."""
+    if count > 1:
+        work()
+    start = _clock(device)
+    for _ in range(count):
+        work()
+    return max(_TINY, (_clock(device) - start) / count)
 
 
 def _clock(device: torch.device) -> float:

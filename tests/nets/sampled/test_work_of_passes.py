@@ -19,7 +19,7 @@ from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets import cost_model
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.network import evaluation_mode
-from memorymaps.nets.cost_model import forward_macs, multiplications_like
+from memorymaps.nets.cost_model import TimedWorks, forward_macs, least_seconds, multiplications_like
 from memorymaps.nets.covariance import gram
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, group_rows, inverses_of, products_with
 from memorymaps.nets.curvature import structure
@@ -105,12 +105,15 @@ def test_the_time_of_one_direction_is_what_one_more_takes(monkeypatch):
     kinds, single = rows_types(setting), 3.0 + several
     slower = 1.5 * several * (256 - 8) * products_of_rows(setting, kinds, several) / 2  # than a large matrix product
     times = iter([12.0, 8 * 5.0, 8 * (5.0 + 2 * (several - 1)), 8 * single, 8 * (single + slower)])
-    monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
+    of_timing = 700.0
+    timed = lambda works, device: TimedWorks([next(times) for _ in works], of_timing)  # noqa: E731
+    monkeypatch.setattr(row_work, "multiplications_like", timed)
     found = timed_work(setting, rows_types(setting))
-    before = 4 * (12.0 + 8 * (10.0 + 2 * (several - 1) + 2 * single + slower))
     assert found.product == pytest.approx(1.5)
-    assert replace(found, product=1.0) == PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=before)
+    passes = PassWork(epoch=12.0, outputs=3.0, direction=2.0, single=1.0, before=of_timing)
+    assert replace(found, product=1.0, example=0.0, entry=0.0, timed=False) == passes
     cost = cost_of(setting, rows_types(setting), found)
+    before = of_timing + 4 * 24 * found.example  # once for the map, three times for its errors
     checks = 4 * 12.0 / 3
     assert cost.passes == pytest.approx(before + checks + 24 * (3.0 + 2.0 * setting.num_outputs))
     assert cost.product == pytest.approx(1.5 * cost_of(setting, kinds, replace(found, product=1.0)).product)
@@ -122,8 +125,10 @@ def test_one_output_has_one_direction(monkeypatch):
     setting = problem("mlp")
     one = build_problem(mm.Laplace("sampled", prior=1.0)(torch.nn.Linear(3, 1), Gaussian(1.0)), regression(24))
     times = iter([12.0, 24.0, 24.0, 16.0, 16.0])
-    monkeypatch.setattr(row_work, "multiplications_like", lambda works, device: [next(times) for _ in works])
-    assert timed_work(one, rows_types(one)) == PassWork(12.0, 0.0, 3.0, 2.0, before=4 * 92.0)
+    timed = lambda works, device: TimedWorks([next(times) for _ in works], 92.0)  # noqa: E731
+    monkeypatch.setattr(row_work, "multiplications_like", timed)
+    found = timed_work(one, rows_types(one))
+    assert (found.outputs, found.direction, found.single, found.before) == (0.0, 3.0, 2.0, 92.0)
     counted = counted_work(setting, rows_types(setting))
     assert counted.epoch == 3 * forward_macs(setting)
     assert counted.direction == 2 * counted.outputs == pytest.approx(2 * forward_macs(setting) / 24)
@@ -135,11 +140,32 @@ def regression(n):
 
 
 def test_multiplications_are_the_ratio_to_a_product_in_steps_of_a_tenth(monkeypatch):
-    monkeypatch.setattr(cost_model, "median_seconds", lambda works, device: [2.0, 0.25, 0.5])
-    found = multiplications_like([lambda: None, lambda: None], torch.device("cpu"))
+    monkeypatch.setattr(cost_model, "least_seconds", lambda works, device: ([2.0, 0.25, 0.5], 3.0))
+    found, together = multiplications_like([lambda: None, lambda: None], torch.device("cpu"))
+    assert together == pytest.approx(3.0 / 0.5 * 1024**3 / 2, rel=0.05)
     assert found == pytest.approx([2.0 / 0.5 * 1024**3 / 2, 0.25 / 0.5 * 1024**3 / 2], rel=0.05)
     steps = [math.log(each, 1.1) for each in found]
     assert steps == pytest.approx([round(step) for step in steps], abs=1e-9)
+
+
+def test_short_works_are_timed_in_a_row_and_all_that_timing_takes_is_known(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(cost_model, "_clock", lambda device: now[0])
+    before, calls = [None], []
+
+    def work(name, seconds):
+        def done():
+            now[0] += seconds * (1 if before[0] == name else 5)  # the first time after another work takes longer
+            before[0] = name
+            calls.append(name)
+
+        return done
+
+    found, together = least_seconds([work("short", 1e-4), work("long", 1.0)], torch.device("cpu"))
+    assert found[0] == pytest.approx(1e-4)
+    assert calls.count("long") == 4
+    assert 4 < calls.count("short") < 100
+    assert together == pytest.approx(now[0])
 
 
 @pytest.mark.parametrize("most", [1.0, 1.7, 2.5])

@@ -25,6 +25,7 @@ FIRST = 256  # rows of the first sample
 PROBE_EXAMPLES = 256  # examples whose standard errors decide whether rows are enough
 PRECISION_EXAMPLES = 32  # of these, on which what single precision changes is found
 _CHECKS = 4  # forward passes that are worth the curvature of the outputs and the gradient, checked to be zero
+_PROBED = 3  # times that an example whose errors decide is mapped: by all rows, by half, in single precision
 _SIZES = 1.8  # work in proportion to m², with that of the smaller samples before the last one (measured)
 _FACTORS = 6.0  # of m³: Cholesky factors and inverses for weights, with those of smaller samples (measured)
 _ENTRY = 3500.0  # multiplications that take as long as reading and writing an entry for its errors (measured)
@@ -43,7 +44,8 @@ class SampledCost:
     epoch of training. The map is along `directions` of each example's outputs, on average; a product of its rows
     counts `per_product`, half in single precision. Projected rows are compared with rows as they are, of `wide`
     numbers, `unprojected` multiplications an entry. The product of two drawn rows takes `pair`, making a row of one
-    direction in double precision `made`. The data are read so many times, `reads`.
+    direction in double precision `made`. The data are read so many times, `reads`. An epoch that was
+    not `timed` is one of counted multiplications, far less than small networks train.
     """
 
     n: int
@@ -59,6 +61,7 @@ class SampledCost:
     pair: float = 0.0
     made: float = 0.0
     reads: int = _READS
+    timed: bool = False
 
     def multiplications(self, rows: int) -> float:
         """`passes + n r m (product + m + 3500) + 6 m³`, about: products with the drawn rows, their systems, the errors;
@@ -178,13 +181,25 @@ def cost_of(
     product, pair = (products_of_rows(problem, kinds, count) for count in (r, 1.0))
     checks = (_CHECKS + few) * work.epoch / PASSES_PER_EPOCH
     passes = work.before + checks + n * (work.outputs + r * (work.single if few else work.direction))
+    passes += work.example * (n + _PROBED * min(n, PROBE_EXAMPLES))
     passes += _EKFAC_PASSES * work.of_passes(whole, k) if n < whole else 0.0
     written, single = _COPIES * row_numbers(problem, kinds), _SINGLE if few else 1.0
     unprojected, wide = 0.0, 0
     if any(isinstance(kind, LayerProjection) for kind in kinds):
         whole_rows = rows_types(problem)
         unprojected, wide = products_of_rows(problem, whole_rows, k), row_numbers(problem, whole_rows)
-    costs = (written, passes, work.epoch, single, unprojected, wide, pair, work.direction, _READS + work.reads + few)
+    costs = (
+        written,
+        passes,
+        work.epoch,
+        single,
+        unprojected,
+        wide,
+        pair,
+        work.direction,
+        _READS + work.reads + few,
+        work.timed,
+    )
     return SampledCost(n, k, r, work.product * product, *costs)
 
 

@@ -76,7 +76,7 @@ def _affordable(cost: SampledCost, work: PassWork, k: int, most: float) -> _Firs
 def _multiplications(cost: SampledCost, work: PassWork, rows: int, along: int) -> float:
     """Of the first sample, and of all examples along so many directions by it."""
     product = cost.product if along > 1 else work.product * cost.pair
-    products = cost.n * rows * (along * (product + rows) + _ALIKE * rows)
+    products = cost.n * rows * (along * (product + rows + work.entry) + _ALIKE * rows)
     return cost.drawing(rows) + work.of_passes(cost.n, along) + products
 
 

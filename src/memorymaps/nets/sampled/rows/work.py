@@ -11,7 +11,7 @@ import torch
 
 from memorymaps.nets.autograd.batch_size import linearize
 from memorymaps.nets.autograd.pytree import length
-from memorymaps.nets.cost_model import TIMED, forward_macs, multiplications_like, training_step
+from memorymaps.nets.cost_model import forward_macs, multiplications_like, training_step
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, inverses_of, products_with
 from memorymaps.nets.curvature.structure import prior_covariance
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -21,6 +21,8 @@ from memorymaps.nets.sampled.rows.files import FiledRows
 _EXAMPLES, _PART = 8, 40  # of the data that are timed: at least so many, at most a fortieth
 _NUMBERS = 2**20  # of these examples' rows along one direction
 _DIRECTIONS, _FEW_ROWS = 6, 8
+_EXAMPLE, _OF_VARIANCES = 3e5, 1.2e4  # of an example beside passes, and for each of its C² variances (measured)
+_ENTRY = 1200.0  # multiplications that take as long as what is done with a product of two rows afterwards (measured)
 _MANY_ROWS, _MANY_NUMBERS = 256, 2**26  # other rows, as many as leave their numbers in main memory (0.3 GB)
 
 
@@ -30,7 +32,9 @@ class PassWork:
     `outputs` and of one `direction` of it, a reverse pass, its row, the row's products with its other rows and with a
     few of other examples; the same in `single` precision; those spent `before` rows are drawn, on timing and on their
     sizes; how many times as long as a large matrix product a multiplication of an example's rows takes;
-    and how often the data are read for the rows' sizes.
+    how often the data are read for the rows' sizes; what an example takes for its variances and its line of the map,
+    `example`, and a product with a drawn row of the first sample beside the multiplications themselves, `entry`, where
+    that is known; whether all this was `timed`.
     """
 
     epoch: float
@@ -40,6 +44,9 @@ class PassWork:
     before: float = 0.0
     product: float = 1.0
     reads: int = 1
+    example: float = 0.0
+    entry: float = 0.0
+    timed: bool = False
 
     def of_passes(self, n: int, k: int) -> float:
         """A forward pass over `n` examples and `k` reverse passes."""
@@ -74,15 +81,17 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     step, trained = training_step(problem)
     cases = ((1, few, double), (several, few, double), (several, few, single), (several, many, single))
     passes = [_row_pass(problem, makers, inputs, *each) for each in cases]
-    epoch, *found = multiplications_like((step, *passes), problem.network.device)
+    (epoch, *found), before = multiplications_like((step, *passes), problem.network.device)
     one, *along, last = (work / n for work in found)
     direction = (along[0] - one) / (several - 1) if several > 1 else one
     outputs = max(0.0, one - direction)
     direction, in_single = max(0.0, direction), max(0.0, (along[1] - outputs) / several)
-    before = TIMED * (epoch + sum(found))
     counted = several * (many - few) * products_of_rows(problem, makers, several) / 2  # two in single precision are one
     product = max(1.0, (last - along[1]) / counted)
-    return PassWork(epoch * len(problem.examples) / trained, outputs, direction, in_single, before, product)
+    whole = epoch * len(problem.examples) / trained
+    example = _EXAMPLE + _OF_VARIANCES * problem.num_outputs**2
+    measured = whole, outputs, direction, in_single, before, product
+    return PassWork(*measured, example=example, entry=_ENTRY, timed=True)
 
 
 def _some_inputs(problem: LaplaceProblem, makers: list[Any]) -> Any:
