@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import tempfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -794,7 +795,7 @@ def test_auto_takes_it_beyond_the_exact_forms_where_its_error_is_within_the_budg
 @pytest.mark.slow
 def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_first(monkeypatch, capsys):
     monkeypatch.setattr("memorymaps.nets.sampled.sample_size.FIRST", 16)
-    timed = lambda problem, kinds: PassWork(6e7, 3e4, 6e4, 6e4)  # noqa: E731
+    timed = lambda problem, kinds: PassWork(6e7, 3e4, 6e4, 6e4, timed=True)  # noqa: E731
     monkeypatch.setattr("memorymaps.nets.sampled.curvature.timed_work", timed)
     net, x, y, prior = small("mlp", "number")
     sizes = []
@@ -802,7 +803,8 @@ def test_a_budget_is_seconds_of_a_core_or_epochs_and_its_forecast_is_printed_fir
         m = drawn_map(net, x, y, Sampled(error=1e-6, budget=budget), Gaussian(0.1), prior, progress=True)
         sizes.append(len(m.origin.posterior.covariance.q))
         printed = [line for line in capsys.readouterr().err.splitlines() if "forecast" in line]
-        assert "seconds of a core or" in printed[0]
+        assert "seconds of a core" in printed[0]
+        assert ("epochs of training" in printed[0]) == isinstance(budget, str)
         assert "passes over the data" in printed[0]
         assert f"budget={budget!r} allows" in notes(m) or "all there are" in notes(m)
     assert sizes[0] < sizes[1]
@@ -821,7 +823,9 @@ def test_a_forecast_is_spent_and_not_passed(monkeypatch):
     forecast = Forecast.to_reach(cost, (32, 0.4), 0.1, 10_000)
     assert (forecast.rows, forecast.error) == (512, pytest.approx(0.1))
     assert forecast.seconds == pytest.approx(cost.multiplications(512) / PER_SECOND)
-    assert forecast.epochs == pytest.approx(cost.multiplications(512) / (3 * forward_macs(setting)))
+    assert forecast.epochs is None  # they were not timed
+    timed = Forecast.of(replace(cost, timed=True), 512, 0.1)
+    assert timed.epochs == pytest.approx(cost.multiplications(512) / (3 * forward_macs(setting)))
     assert Forecast.to_reach(cost, (32, 0.4), 0.1, 128).error == pytest.approx(0.2)
 
 

@@ -32,7 +32,7 @@ from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.projection import LayerProjection
 from memorymaps.nets.sampled.rows.work import PassWork, counted_work, timed_work
 from memorymaps.nets.sampled.sample_size import Costs, RowSample, SampleSize, row_sample
-from memorymaps.nets.sampled.solving import RowsForSolving
+from memorymaps.nets.sampled.solving import FOR_EACH, RowsForSolving
 
 Estimate = CurvatureEstimate[SampledCovariance]
 
@@ -47,7 +47,8 @@ _FOR_EVIDENCE = 2  # rows an effective parameter, from which that prior is off b
 @dataclass(frozen=True)
 class DrawnRows:
     """The curvature by the rows that were drawn, whether they are `enough` for the asked error, the `share` of the
-    examples that the budget allows to be mapped by it, along how many directions of each, and rows for `solving`.
+    examples that the budget allows to be mapped by it, along how many directions of each, rows for `solving`, and what
+    the map will cost.
     """
 
     estimate: Estimate
@@ -55,6 +56,7 @@ class DrawnRows:
     share: float
     directions: Directions
     solving: RowsForSolving
+    forecast: Forecast
 
 
 def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
@@ -80,15 +82,7 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
         sample = row_sample(pool, recipe, Costs.of(pool, recipe, share, work), probe)
     sample = _compared(pool, sample, probe)
     rows = len(sample.covariance.q)
-    notes = (
-        f"{rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {recipe.seed}): "
-        f"{sample.why}. Each example's own rows are taken out of its posterior.",
-        f"Relative standard errors, of the draw of the rows and of half the bias removed: {sample.stated}.",
-        f"Forecast of the map's work: {Forecast.of(sample.cost, rows, sample.stated.worst)}",
-        *_of_undrawn_rows(sample),
-        *sample.directions.notes,
-        *_of_projection(pool, sample),
-    )
+    forecast = Forecast.of(sample.cost, rows, sample.stated.worst)
 
     def build(deltas: Deltas) -> SampledCovariance:
         if deltas is pool.problem.prior:
@@ -98,13 +92,28 @@ def sampled(problem: LaplaceProblem, recipe: SampleSize) -> DrawnRows:
 
     exact = rows >= pool.total and sample.directions.exact and sample.covariance.projected is None
     error, *sizes = sample.stated.error
-    estimate = CurvatureEstimate(build, notes, 1.0, cautions=_too_few(sample, pool.total, recipe))
+    cautions = _too_few(sample, pool.total, recipe)
+    estimate = CurvatureEstimate(build, _notes(pool, sample, recipe.seed, forecast), 1.0, cautions=cautions)
     if evidence is not None:
         estimate = evidence.added_to(estimate, sample.covariance, pool.total)
     if not exact:
         estimate = replace(estimate, relative_error=error, size_errors=(sizes[0], sizes[1]))
     solving = RowsForSolving.of(pool, sample.cost, sample.covariance, work)
-    return DrawnRows(estimate, exact or sample.stated.worst <= recipe.error, share, sample.directions, solving)
+    enough = exact or sample.stated.worst <= recipe.error
+    return DrawnRows(estimate, enough, share, sample.directions, solving, forecast)
+
+
+def _notes(pool: RowPool, sample: RowSample, seed: int, forecast: Forecast) -> tuple[str, ...]:
+    """What the map's description says of its rows, their errors and its cost."""
+    return (
+        f"{forecast.rows:,} of {pool.total:,} rows of the weighted Jacobian, drawn by {pool.measure} (seed {seed}): "
+        f"{sample.why}. Each example's own rows are taken out of its posterior.",
+        f"Relative standard errors, of the draw of the rows and of half the bias removed: {sample.stated}.",
+        f"Forecast of the map's work: {forecast}",
+        *_of_undrawn_rows(sample),
+        *sample.directions.notes,
+        *_of_projection(pool, sample),
+    )
 
 
 def _pool_and_work(problem: LaplaceProblem, recipe: SampleSize) -> tuple[RowPool, PassWork]:
@@ -182,7 +191,8 @@ def _too_few(sample: RowSample, total: int, recipe: SampleSize) -> tuple[str, ..
             f"own account: read ranks, or use Sampled(projection={more})",
         )
     most = min(total, sample.cost.most(math.inf))
-    wanted = Forecast.to_reach(sample.cost, (rows, worst), recipe.error, most).rows
+    for_each = math.ceil(max(2.0 * rows, FOR_EACH * sample.covariance.effective_parameters))
+    wanted = min(Forecast.to_reach(sample.cost, (rows, worst), recipe.error, most).rows, for_each)
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
     readable = "not even ranks" if sample.stated.unusable else "ranks"
     return (

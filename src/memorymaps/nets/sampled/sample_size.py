@@ -9,7 +9,6 @@ from typing import Protocol
 
 import torch
 
-from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.cost import CALIBRATION_EXAMPLES, FIRST, SampledCost, cost_of, directions_within
@@ -17,7 +16,7 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.directions import Directions
 from memorymaps.nets.sampled.errors.probe import Probe
 from memorymaps.nets.sampled.errors.stated import Stated
-from memorymaps.nets.sampled.forecast import Forecast
+from memorymaps.nets.sampled.forecast import Forecast, say
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
@@ -117,22 +116,21 @@ def row_sample(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) ->
     """Samples of increasing size until the error is small enough or a limit is reached."""
     problem, cost = pool.problem, costs.few
     most = max(1, min(pool.total, cost.most(costs.work)))
-    rows = recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST)
-    if recipe.rows:
-        cost, _ = costs.with_rows(rows)
-        _say(problem, f"{rows:,} rows, {cost.seconds(rows):.3g} seconds of a core, {cost.gigabytes(rows):.2g} GB")
+    rows = min(recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST), max(1, pool.total))
+    if recipe.rows or rows == most:
+        say(problem, Forecast.of(costs.with_rows(rows)[0], rows, None))
     while True:
         covariance = pool.covariance(rows, problem.prior)
         cost, directions = costs.with_rows(rows)
         found = problem.ranks.agreed(probe.state(problem, covariance, directions, pool.half(rows)))
         covariance, stated, directions = replace(covariance, undrawn=found.undrawn), found.stated, found.directions
-        why = _enough(rows, recipe, pool, cost, stated, most)
+        why = _enough(rows, recipe, pool, costs, stated, most)
         why += ", the exact posterior" if rows >= pool.total and directions.exact and not pool.projected else ""
         if why:
             sample = RowSample(covariance, rows, stated, why, cost, directions, found.excess)
             return _precise(sample, problem, probe, recipe.error)
         forecast = costs.forecast((rows, stated.worst), recipe.error, most)
-        _say(problem, str(forecast))
+        say(problem, forecast)
         rows = _next(rows, forecast.rows, most)
 
 
@@ -156,13 +154,7 @@ def _precise(sample: RowSample, problem: LaplaceProblem, probe: Probe, error: fl
     )
 
 
-def _say(problem: LaplaceProblem, words: str) -> None:
-    """Print a forecast where the data's progress is shown."""
-    if isinstance(problem.examples, RepeatedExamples):
-        problem.examples.say(f"memory map by sampled rows, forecast: {words}")
-
-
-def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, stated: Stated, most: int) -> str:
+def _enough(rows: int, recipe: SampleSize, pool: RowPool, costs: Costs, stated: Stated, most: int) -> str:
     """Why no more rows are drawn; empty where more should be."""
     if rows >= pool.total:
         return "all there are"
@@ -172,5 +164,7 @@ def _enough(rows: int, recipe: SampleSize, pool: RowPool, cost: SampledCost, sta
         return f"enough for the asked error of {recipe.error:.3g}"
     if rows < most:
         return ""
-    limit = f"budget={recipe.budget!r} allows" if cost.fits(rows + 1) else "memory allows"
+    if costs.few.multiplications(rows) > costs.work:
+        return f"as few as there can be: the least map takes longer than budget={recipe.budget!r}"
+    limit = f"budget={recipe.budget!r} allows" if costs.few.fits(rows + 1) else "memory allows"
     return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"

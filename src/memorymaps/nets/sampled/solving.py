@@ -11,7 +11,7 @@ from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
-_FOR_EACH = 4  # rows an effective parameter: conjugate gradients take about 5 steps, at 2 about 15 (measured)
+FOR_EACH = 4  # rows an effective parameter: conjugate gradients take about 5 steps, at 2 about 15 (measured)
 _TIMES = 4  # as many rows as the sample before, at most: few rows tell too few effective parameters
 _ENOUGH = 1.2  # times as many rows that are not worth drawing them
 _EPOCHS = 100  # of training, as counted, that drawing may take: as long as two steps for 20 right-hand sides (measured)
@@ -55,4 +55,4 @@ class RowsForSolving:
 
 def _wanted(covariance: SampledCovariance, most: int) -> int:
     """Rows for as many effective parameters as are known by now."""
-    return min(math.ceil(_FOR_EACH * covariance.effective_parameters), _TIMES * len(covariance.q), most)
+    return min(math.ceil(FOR_EACH * covariance.effective_parameters), _TIMES * len(covariance.q), most)

@@ -15,6 +15,7 @@ from memorymaps.nets.sampled.budget import Budget, multiplications_of
 from memorymaps.nets.sampled.cost import FIRST
 from memorymaps.nets.sampled.covariance import SampledCovariance
 from memorymaps.nets.sampled.curvature import DrawnRows, sampled
+from memorymaps.nets.sampled.forecast import say
 from memorymaps.nets.sampled.partly import partly_sampled
 from memorymaps.nets.sampled.posterior import sampled_posterior
 
@@ -41,7 +42,8 @@ class Sampled(CurvatureStructure):
         does not depend on the machine. `"30 epochs"` of training with Adam in batches of 128: a batch, rows of some
         examples and a matrix product are timed before, so that rows may be a few percent more or less on another day;
         `rows=` repeats a map.
-        The forecast is printed where progress is shown.
+        The forecast is printed where progress is shown: before rows are drawn where their number is known, and with its
+        error before the map is drawn with them; epochs only where these were timed.
         Where it is too short for all outputs of every example, each has its error and the leading directions of its
         curvature, and products are in single precision; what this adds is measured and part of the standard errors.
     share : of the examples, the most sensitive ones, whose posterior is by sampled rows; the others have EKFAC's,
@@ -57,7 +59,7 @@ class Sampled(CurvatureStructure):
     Raises
     ------
     ValueError
-        Numbers that are not positive, a seed below zero.
+        Numbers that are not positive, a seed below zero, a folder that does not exist.
 
     Examples
     --------
@@ -87,6 +89,11 @@ class Sampled(CurvatureStructure):
         multiplications_of(self.budget, 1.0)
         if not _is_whole(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
+        if self.folder is not None and not (isinstance(self.folder, (str, Path)) and Path(self.folder).is_dir()):
+            raise ValueError(
+                f"folder = {self.folder!r}: expected the path of a folder that exists, or None: the system's for "
+                "temporary files"
+            )
 
     def steps(self, problem: LaplaceProblem) -> tuple[Step, ...]:
         """A forward pass, a first sample of rows, a pass along all outputs by it, and samples of rows, as if these took
@@ -99,7 +106,7 @@ class Sampled(CurvatureStructure):
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[SampledCovariance]:
         """Rows drawn until the requested error, the budget or memory is reached, or as many as were requested."""
-        return _with_posterior(sampled(problem, self))
+        return _announced(problem, sampled(problem, self))
 
     def within_budget(self, problem: LaplaceProblem) -> Sampled | None:
         """Itself with its rows drawn, if they are enough for the requested error; `None` where the budget ends before.
@@ -107,8 +114,10 @@ class Sampled(CurvatureStructure):
         Costs what the rows cost, not what the map does.
         """
         found = sampled(problem, self)
+        if not found.enough:
+            return None
         given = (self.rows, self.error, self.seed, self.budget, self.share, self.folder, self.projection)
-        return SampledAlready(*given, _with_posterior(found)) if found.enough else None
+        return SampledAlready(*given, _announced(problem, found))
 
 
 def _is_whole(value: Any) -> bool:
@@ -119,8 +128,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _with_posterior(found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
-    """The estimate, for all examples or for a share of them."""
+def _announced(problem: LaplaceProblem, found: DrawnRows) -> CurvatureEstimate[SampledCovariance]:
+    """The estimate, for all examples or for a share of them, once its forecast was printed."""
+    say(problem, found.forecast)
     make = sampled_posterior(found.directions, found.solving)
     return replace(found.estimate, posterior=make if found.share == 1 else partly_sampled(found.share, make))
 
