@@ -21,8 +21,9 @@ from memorymaps.nets.laplace_problem import LaplaceProblem
 
 MACS_PER_MINUTE = 5e11  # multiply–accumulates of a core in less than a minute, in large matrix products
 _TIMED = 4  # times that a work is timed, the last two as often as takes …
-_SECONDS, _MOST_REPEATED = 0.004, 32  # … so long, at most so often
-_BATCH, _SIDE = 128, 1024  # of the training and of the products that are timed
+_SECONDS, _MOST_REPEATED = 0.006, 32  # … so long, at most so often
+_BATCH = 128  # of the training that is timed
+_SIDE, _SIDE_ELSEWHERE = 512, 1024  # of the products: as fast as larger ones on processors, not on other devices
 _STEP, _TINY = 1.1, 1e-9
 _MAX_INPUT_NUMBERS = 5e7  # largest number of cached input values: 0.2 GB in single precision
 
@@ -43,7 +44,7 @@ def forward_macs(problem: LaplaceProblem) -> float:
 
 def training_step(problem: LaplaceProblem) -> tuple[Callable[[], None], int]:
     """A step of Adam on the first examples, at most 128, and their number: outputs, gradients, and a step on copies of
-    the parameters.
+    the parameters. For a network in evaluation mode.
     """
     batch = problem.examples.take(np.arange(min(len(problem.examples), _BATCH)))
     inputs = problem.network.to_device(batch.inputs)
@@ -52,7 +53,7 @@ def training_step(problem: LaplaceProblem) -> tuple[Callable[[], None], int]:
     optimizer = torch.optim.Adam(copies)
 
     def step() -> None:
-        with evaluation_mode(problem.network.module), torch.enable_grad():
+        with torch.enable_grad():
             found = torch.autograd.grad(problem.network.outputs(inputs).square().sum(), values, allow_unused=True)
         for copy, gradient in zip(copies, found, strict=True):
             copy.grad = gradient
@@ -80,9 +81,10 @@ def multiplications_like(works: Sequence[Callable[[], Any]], device: torch.devic
     >>> multiplications_like([product], torch.device("cpu")).each[0] > 0
     True
     """
-    matrix = torch.ones(_SIDE, _SIDE, device=device)
+    side = _SIDE if device.type == "cpu" else _SIDE_ELSEWHERE
+    matrix = torch.ones(side, side, device=device)
     (*each, product), together = least_seconds((*works, lambda: matrix @ matrix), device)
-    found = [seconds * _SIDE**3 / product / 2 for seconds in (*each, together)]
+    found = [seconds * side**3 / product / 2 for seconds in (*each, together)]
     *rounded, of_all = (float(_STEP ** round(math.log(work, _STEP))) for work in found)
     return TimedWorks(rounded, of_all)
 

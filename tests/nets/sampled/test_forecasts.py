@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from torch import nn
 
 import memorymaps as mm
 from memorymaps.nets import Sampled
+from memorymaps.nets.sampled.cost import SampledCost
+from memorymaps.nets.sampled.rows import leverages
 from memorymaps.nets.sampled.rows.work import PassWork
 
 BEFORE = "error known once the rows are drawn"
@@ -97,9 +100,12 @@ def test_a_budget_that_the_least_map_exceeds_is_not_said_to_allow_it(monkeypatch
     assert "allows" in notes(drawn(Sampled(budget=0.004, error=1e-6)))[0]
 
 
-def test_what_examples_take_beside_passes_is_part_of_a_timed_budget():
-    spent = of_work(drawn(Sampled(rows=9, budget="500 epochs")))
-    assert float(spent.partition("rows, ")[2].partition(" seconds")[0]) > 60 * 3e5 / 1.6e10
+def test_what_is_done_with_products_of_the_first_sample_is_part_of_a_timed_budget():
+    cost = SampledCost(n=100, k=10, directions=10, product=50.0, written=100, passes=1e6, epoch=1e5)
+    counted = PassWork(1e5, 1e3, 2e3, 2e3)
+    of_both = (leverages._multiplications(cost, work, 64, 10) for work in (counted, replace(counted, entry=1200.0)))
+    without, beside = of_both
+    assert beside - without == 100 * 64 * 10 * 1200
 
 
 def test_rows_for_effective_parameters_are_advised_and_not_all_there_are():

@@ -142,8 +142,8 @@ def regression(n):
 def test_multiplications_are_the_ratio_to_a_product_in_steps_of_a_tenth(monkeypatch):
     monkeypatch.setattr(cost_model, "least_seconds", lambda works, device: ([2.0, 0.25, 0.5], 3.0))
     found, together = multiplications_like([lambda: None, lambda: None], torch.device("cpu"))
-    assert together == pytest.approx(3.0 / 0.5 * 1024**3 / 2, rel=0.05)
-    assert found == pytest.approx([2.0 / 0.5 * 1024**3 / 2, 0.25 / 0.5 * 1024**3 / 2], rel=0.05)
+    assert together == pytest.approx(3.0 / 0.5 * 512**3 / 2, rel=0.05)
+    assert found == pytest.approx([2.0 / 0.5 * 512**3 / 2, 0.25 / 0.5 * 512**3 / 2], rel=0.05)
     steps = [math.log(each, 1.1) for each in found]
     assert steps == pytest.approx([round(step) for step in steps], abs=1e-9)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from memorymaps.nets.autograd.batch_size import linearize
+from memorymaps.nets.autograd.network import evaluation_mode
 from memorymaps.nets.autograd.pytree import length
 from memorymaps.nets.cost_model import forward_macs, multiplications_like, training_step
 from memorymaps.nets.covariance.gram import DenseRows, GroupRows, inverses_of, products_with
@@ -81,7 +82,8 @@ def timed_work(problem: LaplaceProblem, kinds: Sequence[Any]) -> PassWork:
     step, trained = training_step(problem)
     cases = ((1, few, double), (several, few, double), (several, few, single), (several, many, single))
     passes = [_row_pass(problem, makers, inputs, *each) for each in cases]
-    (epoch, *found), before = multiplications_like((step, *passes), problem.network.device)
+    with evaluation_mode(problem.network.module):
+        (epoch, *found), before = multiplications_like((step, *passes), problem.network.device)
     one, *along, last = (work / n for work in found)
     direction = (along[0] - one) / (several - 1) if several > 1 else one
     outputs = max(0.0, one - direction)
