@@ -95,7 +95,7 @@ def test_a_budget_that_the_least_map_exceeds_is_not_said_to_allow_it(monkeypatch
     timed_as(monkeypatch, 10.0)
     for budget in ("5 epochs", 1e-9):
         m = drawn(Sampled(budget=budget))
-        assert f"the least map takes longer than budget={budget!r}" in notes(m)[0]
+        assert f"as many as add a quarter to the least map, together longer than budget={budget!r}" in notes(m)[0]
         assert "allows" not in notes(m)[0]
     assert "allows" in notes(drawn(Sampled(budget=0.004, error=1e-6)))[0]
 

@@ -20,6 +20,7 @@ from memorymaps.nets.sampled.forecast import Forecast, say
 from memorymaps.nets.sampled.rows.pool import RowPool
 from memorymaps.nets.sampled.rows.work import PassWork
 
+_OF_LEAST = 1.25  # times the map by one row, which rows may take where the budget does not reach for that
 _NOT_WORTH = 1.5  # times as many rows as the first sample, up to which it is not drawn before
 _NEXT = 1.25  # times as many rows as the sample before, at least
 _LAST = 3  # times as many rows as the sample before, at most
@@ -115,7 +116,7 @@ class RowSample:
 def row_sample(pool: RowPool, recipe: SampleSize, costs: Costs, probe: Probe) -> RowSample:
     """Samples of increasing size until the error is small enough or a limit is reached."""
     problem, cost = pool.problem, costs.few
-    most = max(1, min(pool.total, cost.most(costs.work)))
+    most = max(1, min(pool.total, cost.most(max(costs.work, _OF_LEAST * cost.multiplications(1)))))
     rows = min(recipe.rows or (most if most <= _NOT_WORTH * FIRST else FIRST), max(1, pool.total))
     if recipe.rows or rows == most:
         say(problem, Forecast.of(costs.with_rows(rows)[0], rows, None))
@@ -165,6 +166,6 @@ def _enough(rows: int, recipe: SampleSize, pool: RowPool, costs: Costs, stated: 
     if rows < most:
         return ""
     if costs.few.multiplications(rows) > costs.work:
-        return f"as few as there can be: the least map takes longer than budget={recipe.budget!r}"
+        return f"as many as add a quarter to the least map, together longer than budget={recipe.budget!r}"
     limit = f"budget={recipe.budget!r} allows" if costs.few.fits(rows + 1) else "memory allows"
     return f"as many as {limit}, not enough for the asked error of {recipe.error:.3g}"

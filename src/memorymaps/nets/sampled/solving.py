@@ -31,7 +31,7 @@ class RowsForSolving:
         """
         if not pool.projected:
             return cls(pool.without_rows(), cost)
-        problem, rows = pool.problem, math.ceil(_FOR_EACH * covariance.effective_parameters)
+        problem, rows = pool.problem, math.ceil(FOR_EACH * covariance.effective_parameters)
         kinds = kinds_within(problem, math.inf, rows, work)
         return cls(replace(pool.without_rows(), kinds=kinds), cost_of(problem, kinds, work))
 

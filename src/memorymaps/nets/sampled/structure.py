@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -89,7 +90,7 @@ class Sampled(CurvatureStructure):
         multiplications_of(self.budget, 1.0)
         if not _is_whole(self.seed) or self.seed < 0:
             raise ValueError(f"seed = {self.seed!r}: expected a whole number ≥ 0")
-        if self.folder is not None and not (isinstance(self.folder, (str, Path)) and Path(self.folder).is_dir()):
+        if self.folder is not None and not (isinstance(self.folder, (str, os.PathLike)) and Path(self.folder).is_dir()):
             raise ValueError(
                 f"folder = {self.folder!r}: expected the path of a folder that exists, or None: the system's for "
                 "temporary files"
