@@ -18,7 +18,7 @@ from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, pr
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace.cautions import structure_name, subset_cautions, unreached_notes
-from memorymaps.nets.laplace.saddle import fall_beyond_saddle
+from memorymaps.nets.laplace.saddle import lowest_curvature
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -34,8 +34,9 @@ _MAX_RESIDUAL = 0.05  # relative residual above which the check is inconclusive
 _SLOW_PRODUCTS = " (an operation of the network can be differentiated only once, each probe would be slow)"
 _STATIONARY = 0.05  # posterior standard deviations (each) below which only a saddle point has somewhere to go
 _SADDLE_NOTE = (
-    "A saddle point: the loss falls along some direction of negative curvature, and retraining leaves these "
-    "parameters. The distance is that from which it would fall as much as there, within a standard deviation."
+    "A saddle point, or a kink, as networks of ReLUs have them: the loss curves downwards along some direction, and "
+    "retraining may leave these parameters. The distance is that from which it would fall as much as there, within a "
+    "standard deviation."
 )
 _RANKS_NOTE = "sizes by the first-order estimator, read them as ranks."
 
@@ -211,15 +212,17 @@ def _distance_to_optimum(
 def _distance_and_notes(
     problem: LaplaceProblem, covariance: PosteriorCovariance, effective: float, gradient: dict[str, Tensor]
 ) -> tuple[float, tuple[str, ...]]:
-    """The distance by the gradient or, where that vanishes, beyond a saddle point; and what is to be said of it."""
+    """The distance by the gradient or, where that vanishes, by the lowest curvature; and what is to be said of it."""
     distance = _distance_to_optimum(problem, covariance, effective, gradient)
     beyond = _distance_beyond_saddle(problem, effective) if distance < _STATIONARY else 0.0
     return max(distance, beyond), (_SADDLE_NOTE,) if beyond >= _STATIONARY else ()
 
 
 def _distance_beyond_saddle(problem: LaplaceProblem, effective: float) -> float:
-    """`√(2 fall/d)`, 0 at a minimum: the distance from which a quadratic loss falls by as much."""
-    return float((2 * fall_beyond_saddle(problem) / max(1.0, effective)) ** 0.5)
+    """`√(−λ/d)`, 0 at a minimum: from this distance to it a quadratic loss falls by as much as along a direction with
+    the curvature `λ < 0`, in units of single parameters' precisions, within one of their standard deviations.
+    """
+    return float((max(0.0, -lowest_curvature(problem)) / max(1.0, effective)) ** 0.5)
 
 
 def _loss_gradient(problem: LaplaceProblem) -> dict[str, Tensor]:
