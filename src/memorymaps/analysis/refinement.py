@@ -132,7 +132,7 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array, refitte
     origin, where = require_origin(m), m["row"][rows]
     batch = origin.examples.take(where)
     stats: Any = origin.batch_statistics(batch)
-    without = _averaged_over_refits(origin, stats, where) if refitted else stats
+    without = averaged_over_refits(origin, stats, where) if refitted else stats
     change = without.likelihood.mean(stats.f + deviation) - stats.likelihood.mean(stats.f)
     effect = Perturbation(stats.leverage, stats.leverage_norm, deviation, change, warning)
     columns = {"id": batch.ids, "row": where} | columns_of(stats, effect, origin.posterior.description, without)
@@ -144,7 +144,7 @@ def _record(m: MemoryMap, rows: Array, deviation: Array, warning: Array, refitte
     return to_record_batch(columns | own | exact)
 
 
-def _averaged_over_refits(origin: Origin, stats: Any, rows: Array) -> Any:
+def averaged_over_refits(origin: Origin, stats: Any, rows: Array) -> Any:
     """The statistics, with the likelihood averaged over the variances after the refits without each of the rows."""
     variance_of = capabilities_of(origin.posterior).refitted_variance
     if variance_of is None:

@@ -14,17 +14,19 @@ from scipy.stats import spearmanr
 
 from memorymaps.analysis.journal import Journal
 from memorymaps.analysis.recipe_fingerprint import fingerprint_of_function
-from memorymaps.analysis.refinement import require_origin
+from memorymaps.analysis.refinement import averaged_over_refits, require_origin
 from memorymaps.analysis.refitting import refit_settings, require_refit
 from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
+from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.settings import as_count
 from memorymaps.files.executors.ordered_map import map_as_completed
 from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
-from memorymaps.posteriors.capabilities import Refit
+from memorymaps.posteriors.capabilities import Refit, capabilities_of
+from memorymaps.posteriors.origin import Origin
 from memorymaps.posteriors.refit_tasks import RefitTask, check_threads
 
 Retrain = Callable[[Array, Array], Array]
@@ -205,9 +207,19 @@ def _check_outputs(row: int, wanted: Array, f: Any, c: int) -> Array:
     return shaped
 
 
+def _likelihoods(origin: Origin, rows: Array) -> tuple[Likelihood, Likelihood]:
+    """Those of the rows' predictions with and without each, averaged over variances where a posterior has both."""
+    likelihood = origin.posterior.likelihood
+    if capabilities_of(origin.posterior).refitted_variance is None:
+        return likelihood, likelihood
+    stats: Any = origin.batch_statistics(origin.examples.take(rows))
+    return stats.likelihood, averaged_over_refits(origin, stats, rows).likelihood
+
+
 def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> RetrainCheck:
     assert m.origin is not None
-    likelihood, rows = m.origin.posterior.likelihood, chosen["row"]
+    rows = chosen["row"]
+    likelihood, without = _likelihoods(m.origin, rows)
     y, baseline = np.asarray(m.origin.examples.take(rows).target), journal.result(-1, rows)[0]
     weight = np.asarray(chosen["weight"] if "weight" in chosen else np.ones(len(rows)), dtype=float)
     retrained = np.stack([journal.result(int(row), rows[k : k + 1])[0][0] for k, row in enumerate(rows)])
@@ -217,10 +229,10 @@ def _comparison(m: MemoryMap, chosen: MemoryMap, f: Array, journal: Journal) -> 
         "id": chosen["id"],
         "row": chosen["row"],
         "estimate": chosen["sensitivity"],
-        "truth": np.sum(np.abs(mean(f_without) - mean(f)), axis=-1),
+        "truth": np.sum(np.abs(without.mean(f_without) - mean(f)), axis=-1),
         "loss": chosen["loss"],
         "loo_loss": chosen["loo_loss"],
-        "true_loo_loss": likelihood.example_loss(f_without, y, weight),
+        "true_loo_loss": without.example_loss(f_without, y, weight),
     }
     drift = float(np.max(np.sum(np.abs(mean(baseline) - mean(f)), axis=-1)))
     check = RetrainCheck(pa.table(table), drift)

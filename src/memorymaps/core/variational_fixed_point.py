@@ -74,9 +74,15 @@ class VariationalObjective:
     prior_gradient: Array
 
     def residual(self, mean: Array, precision: Array, weight: Array) -> tuple[Array, Array]:
-        """The steps of `μ [b, l, M]` and `P [b, l, M, M]` for weights `[b, N]`; zero at a fixed point."""
+        """The steps of `μ [b, l, M]` and `P [b, l, M, M]` for weights `[b, N]`; zero at a fixed point.
+
+        NaN where the precision on the right is singular, as of a `q` with a singular covariance.
+        """
         gradient, new = self._equations(*self._sums(mean, precision, weight), mean)
-        return -np.linalg.solve(new, gradient[..., None])[..., 0], new - precision
+        try:
+            return -np.linalg.solve(new, gradient[..., None])[..., 0], new - precision
+        except np.linalg.LinAlgError:
+            return np.full_like(gradient, np.nan), new - precision
 
     def _equations(self, error: Array, curvature: Array, mean: Array) -> tuple[Array, Array]:
         prior = self.prior_gradient + np.einsum("lij,blj->bli", self.prior_precision, mean)
@@ -90,13 +96,17 @@ class VariationalObjective:
 
     @cached_property
     def distance(self) -> float:
-        """Norm of the step from `N(0, I)`, in posterior standard deviations per effective parameter `Σ h`."""
+        """Norm of the step from `N(0, I)`, in posterior standard deviations per effective parameter `Σ h`.
+
+        Infinite where there is no step.
+        """
         mean, precision = self._start(1)
         with np.errstate(all="ignore"):
             residual = self._pack(*self.residual(mean, precision, self.weight[None]))
             curvature = self._sums(mean, precision, self.weight[None])[1]
         effective = float(np.trace(curvature, axis1=2, axis2=3).sum())
-        return float(np.linalg.norm(residual) / np.sqrt(max(1.0, effective)))
+        found = float(np.linalg.norm(residual) / np.sqrt(max(1.0, effective)))
+        return found if np.isfinite(found) else float("inf")
 
     def fixed_points(self, weight: Array, steps: int, tolerance: float) -> FixedPoints:
         """Fixed points for weights `[b, N]` of the examples, as many at once as fit in memory."""

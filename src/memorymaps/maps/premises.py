@@ -51,7 +51,8 @@ def stands_off_optimum(m: ExampleTable, limit: float = SUSPECT) -> bool:
 def not_stationary(m: ExampleTable) -> bool:
     """Whether the fit stands off its optimum and sizes are off for it, or may be: not known to be right."""
     d = m.provenance.description
-    stochastic = d.approximation == Approximation.VARIATIONAL  # q(u) of minibatches, 0.3 and more from the optimum
+    variational = Approximation.VARIATIONAL, Approximation.FACTORIZED
+    stochastic = d.approximation in variational  # q(u) of minibatches, 0.3 and more from the optimum
     if d.optimum_gap is None or (stands_off_optimum(m, FAR) and not stochastic):
         changes = d.error_change is not None and not d.error_change < ERROR_CHANGE
         return changes or stands_off_optimum(m, DISTANCE)

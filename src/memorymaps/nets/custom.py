@@ -14,7 +14,7 @@ from torch import Tensor
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 
-_TYPES_DIFFER = ("expected scalar type", "same dtype")  # in torch's errors
+_TYPES_DIFFER = ("expected scalar type", "same scalar type", "same dtype", "expected dtype", "dtype to be equal")
 
 
 def _identity(f: Tensor) -> Tensor:

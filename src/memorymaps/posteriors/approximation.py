@@ -44,3 +44,5 @@ class Approximation(enum.StrEnum):
     """Moments of draws from the posterior."""
     VARIATIONAL = "variational"
     """A variational approximation."""
+    FACTORIZED = "factorized variational"
+    """One without the correlations of parameters, or of processes that the likelihood couples."""

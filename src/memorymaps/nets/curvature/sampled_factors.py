@@ -56,7 +56,7 @@ def from_sample(problem: LaplaceProblem, fit: Fit, examples: int, seed: int) -> 
         "examples='all': from all of them."
     )
     make = _posterior(leading, some, 1 / chance[some])
-    return replace(estimate, notes=(*estimate.notes, note), posterior=make)
+    return replace(estimate, notes=(*estimate.notes, note), relative_error=error, posterior=make)
 
 
 def error_by_quarters(whole: Tensor, first: Tensor, second: Tensor) -> float:

@@ -61,6 +61,10 @@ from memorymaps.posteriors.registry import posterior, training_data
 _MULTITASK_STRATEGIES = (IndependentMultitaskVariationalStrategy, LMCVariationalStrategy)
 _FULL_COVARIANCE = (CholeskyVariationalDistribution, NaturalVariationalDistribution, TrilNaturalVariationalDistribution)
 _PRIOR_JITTER = 1e-3  # that GPyTorch's UnwhitenedVariationalStrategy adds to the prior's covariance in the ELBO
+_NO_CORRELATIONS = (
+    "q(u) has no correlations of its parameters, or of processes that the likelihood couples: sizes of one step were "
+    "1.2 to 1.8 times those of refits"
+)
 _NEAR = 1.0  # posterior standard deviations per effective parameter from which the optimum is surely found
 _CHUNK = 1024  # examples at once: a joint prior covariance of (M + 1024)² numbers
 
@@ -150,8 +154,9 @@ class VariationalPosterior:
         found = Capabilities(covariance_root=self.covariance_root)
         if self.refits is None:
             return found
+        unasked = None if self.description.approximation == Approximation.FACTORIZED else self.refits.own
         found = dataclasses.replace(
-            found, refit=self.refits, own_refits=self.refits.own, refitted_variance=self.refits.own_variances
+            found, refit=self.refits, own_refits=unasked, refitted_variance=self.refits.own_variances
         )
         distance = self.description.distance
         if distance is None or not distance <= _NEAR:
@@ -164,8 +169,9 @@ class VariationalPosterior:
         size = ProblemSize(len(examples), l, m, c, quadrature_points(self.likelihood, c))
         refits = VariationalRefit(functools.partial(_objective, self, examples), self._features, size)
         description = self.description
-        if refits.max_automatic_refits():
-            description = dataclasses.replace(description, distance=refits.trained.distance, polishable=True)
+        if refits.distance_is_affordable:
+            distance = refits.trained.distance
+            description = dataclasses.replace(description, distance=distance, polishable=distance <= _NEAR)
         return dataclasses.replace(self, refits=refits, description=description)
 
     def _features(self, inputs: Any) -> Array:
@@ -264,18 +270,20 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     mean = mean.reshape(-1, m)
     mixing = _mixing(outer, bound.likelihood, len(mean))
     likelihood = as_memorymaps_likelihood(bound.likelihood)
+    full = isinstance(inner._variational_distribution, _FULL_COVARIANCE)
+    coupled = len(mean) > 1 and (isinstance(likelihood, Categorical) or bool(np.any((mixing != 0).sum(1) > 1)))
     description = Description(
         model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
-        approximation=Approximation.VARIATIONAL,
+        approximation=Approximation.VARIATIONAL if full and not coupled else Approximation.FACTORIZED,
         posterior=f"variational q(u) at {m} inducing points, {type(inner).__name__}",
         likelihood=f"expected {type(likelihood).__name__}",
         prior="the model's mean and kernel, from the model",
         algorithm="variational inference, at the current q(u)",
-        coverage=(f"q(u) of {m} inducing points: full covariance",),
+        coverage=(f"q(u) of {m} inducing points: {'full' if full else 'diagonal'} covariance",),
         estimator="bounded_cavity",
         notes=("Hyperparameters and inducing points are fixed at their values.",),
+        cautions=() if full and not coupled else (_NO_CORRELATIONS,),
     )
-    full = isinstance(inner._variational_distribution, _FULL_COVARIANCE) and not isinstance(likelihood, Gaussian)
     source = VariationalPosterior(
         _expected(likelihood),
         description,
@@ -286,7 +294,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         _root(covariance.reshape(-1, m, m)),
         mixing,
     )
-    return source.with_refits(examples) if full else source
+    return source.with_refits(examples) if full and not isinstance(likelihood, Gaussian) else source
 
 
 def _objective(source: VariationalPosterior, examples: Examples) -> VariationalObjective:

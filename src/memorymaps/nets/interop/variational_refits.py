@@ -84,6 +84,11 @@ class VariationalRefit:
         """Several refits may run at once."""
         return True
 
+    @property
+    def distance_is_affordable(self) -> bool:
+        """Whether a step takes no longer than a second of one core."""
+        return self.size.step <= _BUDGET
+
     def max_automatic_refits(self) -> int:
         """Number of refits that take no longer than a second of one core."""
         return int(_BUDGET // (_STEPS * self.size.step))

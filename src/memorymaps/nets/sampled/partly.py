@@ -107,7 +107,8 @@ def _made(problem: LaplaceProblem, base: SampledNetworkPosterior, share: float) 
     without = _by_other_half(likelihood, data, quick.at(random), true[0])
     values = (cavity_measures(likelihood, *data, without), true, magnitudes(likelihood, data, true), spread)
     off = tuple(each[:, others] for each in values)
-    deviation = relative_deviation_error(likelihood, data, without, exact, others.double())
+    all_by_rows = len(positions) == n
+    deviation = 0.0 if all_by_rows else relative_deviation_error(likelihood, data, without, exact, others.double())
     errors = _Errors.of(base.description, calibration.spread, off, quick.parts(chosen))
     note = (
         f"{int(chosen.sum()):,} of {n:,} examples by sampled rows (column 'sampled'): the most sensitive by EKFAC, and "
