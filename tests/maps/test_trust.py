@@ -438,6 +438,7 @@ def test_a_variational_posterior_with_many_parameters_keeps_its_order_and_an_opt
     assert level(Approximation.OPTIMIZER_STATE) == level(Approximation.APPROXIMATE_CURVATURE) == U
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prior", "long"), [(0.05, True), (3.0, False)])
 def test_one_step_from_a_flexible_variational_posterior_is_for_ranks_only(prior, long):
     """Variational online Newton without each example: the others' expected losses change with the variance, too."""

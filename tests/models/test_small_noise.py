@@ -113,6 +113,7 @@ def test_the_bounded_estimator_does_not_stop_at_the_bound_of_differences():
     np.testing.assert_array_equal(*queries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default noise", "noise of each", "kernel ridge", "kernel ridge, more noise"])
 def test_groups_refits_and_influences_have_the_same_errors(name):
     model, x, y, _ = CASES[name]
@@ -210,6 +211,7 @@ def test_the_dispersion_of_kernel_ridge_is_positive():
     assert found.residual_df == pytest.approx(rest.sum(), rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:An ill-conditioned matrix")
 def test_float32_has_the_error_that_is_stated():
     x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)

@@ -114,6 +114,7 @@ def test_sizes_and_left_out_losses_are_those_of_training_without_an_example(bina
     assert not step.trust["sensitivity"].sizes
 
 
+@pytest.mark.slow
 def test_an_unwhitened_strategy_has_the_same_refits(binary):
     _, likelihood, x, y, m = binary
     with gpytorch.settings.num_gauss_hermite_locs(32):
@@ -216,6 +217,7 @@ def test_no_refits_of_gaussian_noise_or_a_diagonal_covariance():
         assert m.provenance.description.distance is None
 
 
+@pytest.mark.slow
 def test_several_classes_that_share_mixed_processes():
     """Truth: the softmax averaged over other quasi-random points."""
     x, y = two_classes()

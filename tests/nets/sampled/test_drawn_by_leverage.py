@@ -269,6 +269,7 @@ def groups_of_four():
     return net, x, y, "bernoulli"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [no_example_of_a_class, inputs_of_the_second_output, groups_of_four])
 def test_rare_directions_of_any_output_have_rows(case):
     net, x, y, likelihood = case()

@@ -453,6 +453,7 @@ def max_stated(m):
     return max(float(each) / 100 for each in re.findall(r"(?:leverage|sensitivity|loss) ([\d.]+)%", words))
 
 
+@pytest.mark.slow
 def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 30), nn.Tanh(), nn.Linear(30, 10))

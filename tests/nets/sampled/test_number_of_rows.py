@@ -111,6 +111,7 @@ def linear(n=2000, d=8):
     return net, torch.tensor(x), torch.tensor(y)[:, None]
 
 
+@pytest.mark.slow
 def test_the_number_of_rows_moves_no_map_as_a_whole():
     net, x, y = linear()
 

@@ -184,6 +184,7 @@ def digits():
     return net, x, y
 
 
+@pytest.mark.slow
 def test_stated_errors_cover_the_exact_posterior_of_a_small_network():
     net, x, y = digits()
     exact = mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace("full", prior=1.0), progress=False)

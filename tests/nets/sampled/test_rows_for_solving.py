@@ -53,6 +53,7 @@ def residuals(posterior, covariance, rows, steps):
     return removal_influence(posterior.problem, covariance, [np.array([row]) for row in rows], steps, 0.01)[1]
 
 
+@pytest.mark.slow
 def test_refine_converges_in_ten_passes_with_two_rows_an_effective_parameter():
     m, exact = drawn(Sampled(rows=FEW)), drawn("full")
     posterior, rows = m.origin.posterior, m.top(30)["row"]
@@ -66,6 +67,7 @@ def test_refine_converges_in_ten_passes_with_two_rows_an_effective_parameter():
     assert error[chosen].max() < 0.05
 
 
+@pytest.mark.slow
 def test_projected_rows_are_not_what_is_solved_with():
     """They leave all outside of a subspace to the prior: 10 of 30 had not converged after ten steps."""
     m, exact = drawn(Sampled(rows=FEW, projection=8)), drawn("full")
@@ -74,6 +76,7 @@ def test_projected_rows_are_not_what_is_solved_with():
     np.testing.assert_allclose(fine["sensitivity"][fine["refined"]], exact["sensitivity"][fine["refined"]], rtol=0.05)
 
 
+@pytest.mark.slow
 def test_standard_errors_of_what_has_not_converged_are_unknown():
     fine = mm.refine(drawn(Sampled(rows=FEW)), top=30, steps=1)
     open_, solved = (fine["refined"] & ((fine["warning"] & int(mm.Warn.NOT_CONVERGED) > 0) == each) for each in (1, 0))
@@ -145,6 +148,7 @@ def test_examples_of_which_some_have_sampled_rows_are_refined_alike():
     assert not np.any(fine["warning"][fine["refined"]] & int(mm.Warn.NOT_CONVERGED))
 
 
+@pytest.mark.slow
 def test_removed_groups_and_queries_are_solved_from_them(monkeypatch):
     m, exact = drawn(Sampled(rows=FEW)), drawn("full")
     posterior = m.origin.posterior
@@ -159,6 +163,7 @@ def test_removed_groups_and_queries_are_solved_from_them(monkeypatch):
             solve()
 
 
+@pytest.mark.slow
 def test_refits_are_preconditioned_by_them(monkeypatch):
     found, wanted = (mm.refit(drawn(structure), top=4) for structure in (Sampled(rows=60), "full"))
     same = np.intersect1d(found["id"][found["refitted"]], wanted["id"][wanted["refitted"]])

@@ -74,6 +74,7 @@ def test_trust_has_the_error_of_each_figure():
     assert f"mean left-out loss {d.size_errors[1]:.1%}" in note
 
 
+@pytest.mark.slow
 def test_a_share_by_rows_states_the_error_of_all_examples():
     data = digits(1200)
     m, exact = (drawn(structure, data) for structure in (Sampled(share=0.02, error=0.05), "full"))
@@ -87,6 +88,7 @@ def test_a_share_by_rows_states_the_error_of_all_examples():
         assert inside > 0.8
 
 
+@pytest.mark.slow
 def test_of_a_share_by_rows_the_mean_left_out_loss_contains_the_error_of_the_others():
     data = digits(1200)
     m, whole = (drawn(Sampled(rows=500, share=share), data) for share in (0.02, 1.0))
@@ -97,6 +99,7 @@ def test_of_a_share_by_rows_the_mean_left_out_loss_contains_the_error_of_the_oth
     assert 0 < off < 3 * added
 
 
+@pytest.mark.slow
 def test_refined_examples_are_not_verified_and_have_no_error_of_the_draw():
     m = drawn(Sampled(rows=150), digits(120))
     some, every = mm.refine(m, top=20), mm.refine(m, top=len(m))
@@ -112,6 +115,7 @@ def test_refined_examples_are_not_verified_and_have_no_error_of_the_draw():
     assert some["sensitivity_se"][~chosen].all()
 
 
+@pytest.mark.slow
 def test_queries_say_that_their_factor_is_the_maps():
     m = drawn(Sampled(rows=300))
     error = m.provenance.description.relative_error
