@@ -30,7 +30,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# what takes longer, or a browser, is left out: under a minute on two quiet cores
+# what takes longer, or a browser, is left out: about a minute on two quiet cores
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not browser"
 
