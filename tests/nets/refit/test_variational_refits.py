@@ -280,3 +280,11 @@ def test_a_singular_covariance_is_refused_and_a_diagonal_one_is_for_ranks():
     m = map_of(diagonal, likelihood, x, y)
     assert not m.trust["sensitivity"].sizes
     assert "diagonal covariance" in str(m.summary())
+
+
+def test_inputs_that_are_not_finite_are_named(binary):
+    model, likelihood, x, y, _ = binary
+    broken = x.clone()
+    broken[3, 1] = float("nan")
+    with pytest.raises(mm.DataError, match="first of its row 3"):
+        map_of(model, likelihood, broken, y)

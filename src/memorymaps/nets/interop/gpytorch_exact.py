@@ -46,10 +46,24 @@ class GPPrior:
     model: Any
 
     def tensor(self, inputs: Any) -> Tensor:
-        """Inputs `[n, d]` on the device and in the dtype of the model's parameters."""
+        """Inputs `[n, d]` on the device and in the dtype of the model's parameters.
+
+        Raises
+        ------
+        DataError
+            Inputs that are not finite.
+        """
         like = next(self.model.parameters())
         x = inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.array(inputs, dtype=float))
-        return (x[:, None] if x.ndim == 1 else x).to(like)
+        x = (x[:, None] if x.ndim == 1 else x).to(like)
+        bad = ~torch.isfinite(x).flatten(1).all(dim=1)
+        if bool(bad.any()):
+            rows = torch.nonzero(bad)[:, 0]
+            raise DataError(
+                f"inputs of {len(rows):,} of {len(x):,} row(s) of a batch are not finite, first of its row "
+                f"{int(rows[0])}: expected finite numbers"
+            )
+        return x
 
     def joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean `[..., n]` and covariance `[..., n, n]`, float64; for several tasks `[n, c]` and `[nc, nc]`."""
