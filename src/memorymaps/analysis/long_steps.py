@@ -63,7 +63,7 @@ def refit_unasked(m: MemoryMap, progress: bool | None) -> MemoryMap:
     if able.newton is not None:
         return _verified(m, able.newton, able.own_refits or _one_by_one(able.newton))
     if able.own_refits is not None:
-        return _by_leverage(m, able.own_refits)
+        return _refit_short_steps(m, able.own_refits)
     if able.check is not None:
         return _checked(m, able.check)
     many = min(able.refit.max_automatic_refits(), len(m))
@@ -111,7 +111,7 @@ def _verified(m: MemoryMap, source: NewtonRefit, refits: OwnRefits) -> MemoryMap
     return _replaced(m, checked.places, done, [k for k in long[affordable:] if severity[k] > 0])
 
 
-def _by_leverage(m: MemoryMap, refits: OwnRefits) -> MemoryMap:
+def _refit_short_steps(m: MemoryMap, refits: OwnRefits) -> MemoryMap:
     """Examples of whose deviation leverage says that one step is too short are refitted, or marked.
 
     Those first that have the largest product of leverage and sensitivity: about what the step misses.

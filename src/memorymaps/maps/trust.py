@@ -271,7 +271,7 @@ def _long_step(m: ExampleTable) -> Iterator[_Finding]:
         yield (
             ("sensitivity", "loo_loss"),
             Level.RANKS,
-            "one step from a variational posterior this flexible: largest sizes of 0.4 to 0.8 of refits measured",
+            "one step from a variational posterior this flexible: largest sizes of 0.4 to 0.8 of refits' measured",
         )
     elif approximation == Approximation.ONE_STEP and many_long_steps(m):
         share = long_step_share(m)
