@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.svm import SVC
 
 import memorymaps as mm
-from memorymaps.models import Draws, LinearModel, coefficients_of, design_of, laplace, numeric_data, psis
+from memorymaps.models import Draws, LinearModel, Sampler, coefficients_of, design_of, laplace, numeric_data, psis
 from memorymaps.posteriors.polish import polished
 
 RNG = np.random.default_rng(0)
@@ -437,6 +437,19 @@ def test_few_draws(said):
         mm.memory_map(Draws(draws[:10], mm.Gaussian(0.1), importance=psis), X, Y)
     assert len(mm.memory_map(Draws(draws[:200], mm.Gaussian(0.1)), X, Y)) == N
     assert len(mm.memory_map(Draws(draws, mm.Gaussian(0.1), importance=psis), X, Y)) == N
+
+
+@remedy("For other inputs map a Sampler(predict, likelihood), whose predict(inputs) returns draws [s, k] or [s, k, c]")
+def test_predictions_at_inputs_without_draws(said):
+    slopes = RNG.multivariate_normal(np.linalg.solve(X.T @ X, X.T @ Y), 0.1 * np.linalg.inv(X.T @ X), size=200)
+    m = mm.memory_map(Draws(slopes @ X.T, mm.Gaussian(0.1)), X, Y)
+    for inputs in (X[:2], X[:2].astype(int), [[0], [1]], [0.0, 1.0], [N], [-1]):
+        with said:
+            mm.influence_on(m, inputs)
+    known = mm.influence_on(m, [0, 3], top=3)
+    found = mm.influence_on(mm.memory_map(Sampler(lambda x: slopes @ x.T, mm.Gaussian(0.1)), X, Y), X[[0, 3]], top=3)
+    np.testing.assert_array_equal(found["id"], known["id"])
+    np.testing.assert_allclose(found["change"], known["change"], rtol=1e-9)
 
 
 @remedy("Variational() needs a likelihood: pass the GPyTorch one of the training, likelihood=likelihood")

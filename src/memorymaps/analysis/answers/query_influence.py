@@ -172,7 +172,7 @@ def influence_on(
     ----------
     m : a map in memory, of a model with cross-covariances: linear models, GLMs, kernel machines, Gaussian processes,
         networks.
-    inputs : `[k, p]`, inputs as the model was fitted on.
+    inputs : `[k, p]`, inputs as the model was fitted on; of `Draws`, row numbers `[k]` of training examples.
     target : `[k]`, the queries' targets, for the change of their loss; default for classifiers: the predicted class.
         Without targets the other losses are unknown: `loss_change` is NaN, and examples are ranked by their change of
         the mean.

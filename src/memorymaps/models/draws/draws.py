@@ -92,9 +92,27 @@ class Draws:
                 raise DataError(f"log_likelihood {log_p.shape}: expected finite numbers of shape {self.f.shape[:2]}")
             object.__setattr__(self, "log_likelihood", log_p)
 
-    def __call__(self, rows: Array) -> Array:
-        """Draws `[s, rows, c]` at these rows."""
-        return self.f[:, rows]
+    def __call__(self, rows: Any) -> Array:
+        """Draws `[s, k, c]` at the training examples of these row numbers `[k]`.
+
+        Raises
+        ------
+        DataError
+            Inputs instead of row numbers: the draws are not known elsewhere.
+        """
+        return self.f[:, _checked_rows(rows, self.f.shape[1])]
+
+
+def _checked_rows(rows: Any, n: int) -> Array:
+    """Row numbers `[k]`, integers from 0 to n − 1."""
+    found = np.asarray(rows)
+    if found.ndim == 1 and np.issubdtype(found.dtype, np.integer) and np.all((found >= 0) & (found < n)):
+        return found
+    raise DataError(
+        f"inputs of shape {found.shape}, dtype {found.dtype}: draws are known at their {n} training examples only; "
+        f"expected row numbers from 0 to {n - 1}, influence_on(m, [0, 3]). For other inputs map a Sampler(predict, "
+        "likelihood), whose predict(inputs) returns draws [s, k] or [s, k, c]"
+    )
 
 
 @dataclass(frozen=True)
