@@ -17,7 +17,12 @@ from memorymaps.core.perturbation.deviation import (
     leverage_norm,
 )
 from memorymaps.core.perturbation.estimators import CODES, estimator_named, loo_loss, memorization, perturb
-from memorymaps.core.perturbation.group_removal import few_rows_coordinates, group_coordinates, group_deviation
+from memorymaps.core.perturbation.group_removal import (
+    GroupSystem,
+    few_rows_coordinates,
+    group_coordinates,
+    group_deviation,
+)
 from memorymaps.core.perturbation.local import FullVariance
 
 rng = np.random.default_rng(2)
@@ -135,6 +140,20 @@ def test_both_group_forms_are_the_parameter_space_step():
     within = np.einsum("acr,bdr->acbd", z, z)
     across = np.einsum("acr,bdr->acbd", elsewhere, z)
     np.testing.assert_allclose(group_deviation(error, within, curvature, across), elsewhere @ step, rtol=1e-9)
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_systems_of_few_rows_are_those_of_all_coordinates(m):
+    r = m * C + 5
+    z, share = rng.normal(size=(m, C, r)) * 0.1, rng.normal(size=r)
+    piece = (AT.error[:m], z, AT.curvature[:m])
+    whole, few = GroupSystem.of([piece]), GroupSystem.of_few_rows(*piece)
+    assert few.matrix.shape == (m * C, m * C)
+    assert few.rank == whole.rank == r
+    for gradient in (0.0, share):
+        u = whole.coordinates(gradient)
+        np.testing.assert_allclose(few.coordinates(gradient), u, rtol=1e-9, atol=1e-12)
+        assert few.log_integral(u) == pytest.approx(whole.log_integral(u), rel=1e-9)
 
 
 def test_first_order_is_the_product():

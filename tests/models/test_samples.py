@@ -102,7 +102,6 @@ def test_weights_count_as_in_any_map():
     np.testing.assert_allclose(m["psis_deviation"][fine], m["deviation"][fine], atol=0.03)
 
 
-@pytest.mark.slow
 def test_groups_are_removed_together():
     group = [1, 7, 20]
     keep = np.setdiff1d(np.arange(N), group)

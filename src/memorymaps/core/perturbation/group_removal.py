@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
@@ -28,11 +29,13 @@ def group_deviation(error: Array, member_covariance: Array, curvature: Array, cr
 class GroupSystem:
     """The linear system of a removal in whitened coordinates: `I − G` with `G = ZᵀΛZ [r, r]`, and `b = Zᵀe [r]`.
 
-    Made of pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`: `r × r` for groups of any size.
+    Made of pieces `(e [m, c], Z [m, c, r], Λ [m, c, c])` with `V_{ij} = z_i z_jᵀ`: `r × r` for groups of any size, and
+    for groups of `k < r` outputs `k × k`, in coordinates of their rows' span, `basis` `Q [r, k]`: `QᵀGQ` and `Qᵀb`.
     """
 
     gram: Array
     gradient: Array
+    basis: Array | None = None
 
     @classmethod
     def of(cls, pieces: Iterable[tuple[Array, Array, Array]]) -> GroupSystem:
@@ -44,9 +47,22 @@ class GroupSystem:
             gram, total = gram + more[0], total + more[1]
         return cls(gram, total[:, 0])
 
+    @classmethod
+    def of_few_rows(cls, error: Array, z: Array, curvature: Array) -> GroupSystem:
+        """The system of one piece whose `m·c` outputs are fewer than coordinates `r`: `m·c × m·c`."""
+        xp, (m, c, r) = array_namespace(z), z.shape
+        basis, triangle = xp.linalg.qr(xp.matrix_transpose(xp.reshape(z, (m * c, r))))
+        within = cls.of([(error, xp.reshape(xp.matrix_transpose(triangle), (m, c, m * c)), curvature)])
+        return cls(within.gram, within.gradient, basis)
+
+    @property
+    def rank(self) -> int:
+        """Number of coordinates `r`."""
+        return len(self.gram if self.basis is None else self.basis)
+
     @property
     def matrix(self) -> Array:
-        """`I − G [r, r]`, the curvature of the other examples' loss in the coordinates where that of all is `I`."""
+        """`I − G`, the curvature of the other examples' loss in the coordinates where that of all is `I`."""
         xp, gram = array_namespace(self.gram), self.gram
         return xp.eye(len(gram), dtype=gram.dtype, device=device(gram)) - gram
 
@@ -54,10 +70,12 @@ class GroupSystem:
         """`u = (I − G)⁻¹ (b + g) [r]`, with `Δf = z u` for any example.
 
         `g [r]`: whitened gradient of what is removed besides losses (the members' share of a penalty per unit of
-        weight).
+        weight). Outside the span of the rows `u = g`.
         """
+        within, outside = self._split(gradient)
         xp = array_namespace(self.gram)
-        return xp.linalg.solve(self.matrix, (self.gradient + gradient)[:, None])[:, 0]
+        found = xp.linalg.solve(self.matrix, (self.gradient + within)[:, None])[:, 0]
+        return found if self.basis is None else self.basis @ found + outside
 
     def log_integral(self, u: Array) -> Array:
         """`½ log det(I − G) − ½ uᵀ(I − G)u`; NaN where `I − G` is not positive definite.
@@ -66,8 +84,16 @@ class GroupSystem:
         optimum without them: exact for Gaussian likelihoods, Laplace's approximation around the fit for others.
         """
         xp, matrix = array_namespace(self.gram), self.matrix
+        within, outside = self._split(u)
         sign, logarithm = xp.linalg.slogdet(matrix)
-        return xp.where(sign > 0, 0.5 * (logarithm - u @ matrix @ u), xp.nan)
+        return xp.where(sign > 0, 0.5 * (logarithm - within @ matrix @ within - xp.sum(outside**2)), xp.nan)
+
+    def _split(self, u: Any) -> tuple[Any, Any]:
+        """Coordinates of `u [r]`, or 0, in the span of the rows, and what of `u` is outside, `(I − QQᵀ)u`."""
+        if self.basis is None or not hasattr(u, "shape"):
+            return u, 0 * u
+        within = array_namespace(self.basis).matrix_transpose(self.basis) @ u
+        return within, u - self.basis @ within
 
 
 def group_coordinates(pieces: Iterable[tuple[Array, Array, Array]], gradient: Array | float = 0.0) -> Array:

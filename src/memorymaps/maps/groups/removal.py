@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -103,7 +104,7 @@ def _solved(origin: Origin, root: Callable[[Any], Array], rows: Array, u: Array 
     """`u [r]` and the log integral; NaN where the other examples do not determine the parameters."""
     system = _group_system(origin, root, rows)
     if not _is_positive_definite(system.matrix):
-        return (np.full(len(system.gradient), np.nan) if u is None else u), np.nan
+        return (np.full(system.rank, np.nan) if u is None else u), np.nan
     found = system.coordinates(_share_of_penalty(origin, rows)) if u is None else u
     return found, float(system.log_integral(found))
 
@@ -127,8 +128,13 @@ def _share_of_penalty(origin: Origin, rows: Array) -> Array | float:
 
 def _group_system(origin: Origin, root: Callable[[Any], Array], rows: Array) -> GroupSystem:
     members = np.sort(rows)
-    pieces = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
-    return GroupSystem.of(_member_terms(origin, root, batch) for batch in pieces)
+    chunks = (origin.examples.take(members[start : start + _CHUNK]) for start in range(0, len(members), _CHUNK))
+    pieces = (_member_terms(origin, root, batch) for batch in chunks)
+    first = next(pieces)
+    c, r = first[1].shape[1:]
+    if len(members) * c < r:
+        return GroupSystem.of_few_rows(*map(np.concatenate, zip(first, *pieces, strict=True)))
+    return GroupSystem.of(itertools.chain([first], pieces))
 
 
 def _member_terms(origin: Origin, root: Callable[[Any], Array], batch: Batch) -> tuple[Array, Array, Array]:
