@@ -326,10 +326,10 @@ def gp():
             return normal(self.mean_module(z), self.covar_module(z))
 
     class Sparse(gpytorch.models.ApproximateGP):
-        def __init__(self, z, tasks=1, distributions=None):
+        def __init__(self, z, tasks=1, distributions=None, kind=gpytorch.variational.CholeskyVariationalDistribution):
             shape = torch.Size([tasks] if tasks > 1 else [])
             own = torch.Size([distributions]) if distributions else shape
-            q = gpytorch.variational.CholeskyVariationalDistribution(z.shape[-2], batch_shape=own)
+            q = kind(z.shape[-2], batch_shape=own)
             made = gpytorch.variational.VariationalStrategy(self, z, q, learn_inducing_locations=False)
             if tasks > 1:
                 made = gpytorch.variational.IndependentMultitaskVariationalStrategy(made, num_tasks=tasks)
@@ -407,6 +407,25 @@ def test_variational_processes(said, gp):
     model(x)
     model.eval()
     assert len(draw(x, y)) == N
+
+
+@remedy("Train with CholeskyVariationalDistribution(M) or NaturalVariationalDistribution(M) in its place")
+@pytest.mark.filterwarnings("ignore")
+def test_variational_processes_that_are_points(said, gp):
+    from memorymaps.nets import Variational
+
+    likelihood, x = gp.gpytorch.likelihoods.GaussianLikelihood().double(), gp.torch.tensor(X)
+    kinds = gp.gpytorch.variational
+
+    def draw(kind):
+        model = gp.Sparse(x[:8].clone(), kind=kind).double()
+        model(x)
+        return mm.memory_map(model.eval(), x, gp.torch.tensor(Y), likelihood=likelihood, posterior=Variational())
+
+    with said:
+        draw(kinds.DeltaVariationalDistribution)
+    for kind in (kinds.CholeskyVariationalDistribution, kinds.NaturalVariationalDistribution):
+        assert len(draw(kind)) == N
 
 
 @remedy("give each its own, CholeskyVariationalDistribution(M, batch_shape=torch.Size([…]))")

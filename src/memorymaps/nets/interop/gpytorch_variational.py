@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpytorch import likelihoods as gpl
+from gpytorch.distributions import MultivariateNormal
 from gpytorch.variational import (
     CholeskyVariationalDistribution,
     IndependentMultitaskVariationalStrategy,
@@ -263,9 +264,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     if not bool(inner.variational_params_initialized):
         raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")
     check_prior(GPPrior(bound.model), next(iter(examples)).inputs)
-    with torch.no_grad():
-        q = inner._variational_distribution()
-        mean, covariance = q.mean.detach().double(), q.covariance_matrix.detach().double()
+    mean, covariance = _inducing_moments(inner._variational_distribution)
     m = mean.shape[-1]
     mean = mean.reshape(-1, m)
     mixing = _mixing(outer, bound.likelihood, len(mean))
@@ -295,6 +294,25 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         mixing,
     )
     return source.with_refits(examples) if full and not isinstance(likelihood, Gaussian) else source
+
+
+def _inducing_moments(distribution: Any) -> tuple[Tensor, Tensor]:
+    """Mean `[..., M]` and covariance `[..., M, M]` of `q(u)`, float64.
+
+    Raises
+    ------
+    TypeError
+        A point, or another distribution that is not Gaussian.
+    """
+    with torch.no_grad():
+        q = distribution()
+    if not isinstance(q, MultivariateNormal):
+        raise TypeError(
+            f"q(u) is a {type(distribution).__name__}, of which there is no covariance and so no leverage: expected a "
+            "Gaussian one. Train with CholeskyVariationalDistribution(M) or NaturalVariationalDistribution(M) in its "
+            "place"
+        )
+    return q.mean.detach().double(), q.covariance_matrix.detach().double()
 
 
 def _objective(source: VariationalPosterior, examples: Examples) -> VariationalObjective:
