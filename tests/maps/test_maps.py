@@ -323,6 +323,14 @@ def test_some_rows_are_drawn_from_the_posterior_of_all():
     )
 
 
+def test_one_example_is_no_examples():
+    X, y = load_diabetes(return_X_y=True)
+    one = mm.memory_map(Ridge().fit(X, y), X, y, rows=[40])
+    assert repr(one).startswith("MemoryMap of 1 example (")
+    assert "\n  1 example (of 442 in training" in str(one.summary())
+    assert "1 example (largest sensitivity) refitted without each" in str(mm.refit(one, top=1).summary())
+
+
 @pytest.mark.parametrize("rows", [[], [442], [-1], [0.5], ["a"]])
 def test_rows_that_are_no_positions_are_refused(rows):
     X, y = load_diabetes(return_X_y=True)

@@ -663,7 +663,7 @@ def test_priors_before_training(said):
     works(laplace(prior=mm.prior_from(optimizer, N)), net)
 
 
-@remedy("rows are too few for sizes, which are off by … by their own account: read …, or use …")
+@remedy("too few for sizes, which are off by … by their own account: read …, or use …")
 def test_too_few_sampled_rows(said):
     m = mapped(recipe=laplace(Sampled(rows=2)))
     said.reads(str(m.summary()))

@@ -22,6 +22,7 @@ from memorymaps.analysis.answers.paired_means import (
 )
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.core.wording import counted
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.ids import check_same_examples, positions
 from memorymaps.maps.loo_averages import with_error
@@ -130,10 +131,10 @@ class Comparison(SummarisedTable):
     def _head(self) -> tuple[str, str]:
         effective = ", ".join(f"{name} {total:.2f}" for name, total in self._each(self.effective_parameters))
         only = ", ".join(f"{count:,} only in {name}" for name, count in self._each(self.only))
-        head = f"{len(self):,} examples in both maps, {only}"
+        head = f"{counted(len(self), 'example')} in both maps, {only}"
         if len(self.only) > 2:
             others = ", ".join(f"{count:,} of {name}" for name, count in self._each(self.only))
-            head = f"{len(self):,} examples in all {len(self.only)} maps; not in all: {others}"
+            head = f"{counted(len(self), 'example')} in all {len(self.only)} maps; not in all: {others}"
         return head, f"effective parameters: {effective}"
 
     def _agreement(self, score: str) -> str:

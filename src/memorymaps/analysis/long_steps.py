@@ -23,6 +23,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import perturb
 from memorymaps.core.perturbation.local import BatchStatistics
+from memorymaps.core.wording import counted
 from memorymaps.maps.loo_averages import weights_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.premises import newton_step_unreliable, not_stationary
@@ -195,8 +196,8 @@ def _verdict(m: MemoryMap, refitted: MemoryMap, places: Array, share: float) -> 
     if abs(slope - 1) * share**2 <= _WRONG_SLOPE and error * share <= _WRONG_SIZE:
         return ""
     return (
-        f"{known.sum()} refits differ from the estimates (slope {slope:.2f}, relative error {error:.2f}): read the "
-        "sizes of the other examples as ranks, or refit(m, top=…)"
+        f"{counted(int(known.sum()), 'refit')} differing from the estimates (slope {slope:.2f}, relative error "
+        f"{error:.2f}): read the sizes of the other examples as ranks, or refit(m, top=…)"
     )
 
 
@@ -294,7 +295,8 @@ def _replaced(m: MemoryMap, places: Array, done: dict[int, Array | None], rest: 
         return marked
     deviation, none = np.stack([np.asarray(done[k]) for k in good]), np.zeros(len(good), np.int8)
     note = (
-        f"{len(good):,} examples at which one Newton step may be too long were refitted without each, column 'refitted'"
+        f"{counted(len(good), 'example')} at which one Newton step may be too long, refitted without each, column "
+        "'refitted'"
     )
     return replace_deviations(marked, places[good], deviation, none, "refitted", note)
 

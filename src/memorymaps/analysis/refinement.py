@@ -12,6 +12,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.perturbation.estimators import Perturbation
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.core.wording import counted
 from memorymaps.files.progress import ProgressBar
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.maps.memory_map import MemoryMap, require_map
@@ -64,7 +65,7 @@ def refine(
     found = [_solve_deviations(source, origin, m["row"][rows], steps, tolerance) for rows in shown]
     deviation, residual = (np.concatenate(each) for each in zip(*found, strict=True))
     warning = np.where(residual > tolerance, int(Warn.NOT_CONVERGED), 0)
-    note = f"{len(chosen):,} examples (largest {by}) refined with the exact curvature, column 'refined'"
+    note = f"{counted(len(chosen), 'example')} (largest {by}) refined with the exact curvature, column 'refined'"
     return replace_deviations(m, chosen, deviation, warning, "refined", note)
 
 

@@ -15,6 +15,7 @@ from memorymaps.analysis.refinement import as_number_of_examples, replace_deviat
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
 from memorymaps.core.settings import as_count, check_positive_number
+from memorymaps.core.wording import counted
 from memorymaps.files.executors.ordered_map import map_as_completed
 from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
@@ -100,8 +101,8 @@ def refit(
     mean = origin.posterior.likelihood.mean
     drift = float(np.max(np.sum(np.abs(mean(rest) - mean(f)), axis=-1)))
     note = (
-        f"{len(rows):,} examples (largest {by}) refitted without each, column 'refitted'; training to the minimum "
-        f"first changed their predictions by up to {drift:.2g}"
+        f"{counted(len(rows), 'example')} (largest {by}) refitted without each, column 'refitted'; training to the "
+        f"minimum first changed their predictions by up to {drift:.2g}"
     )
     return replace_deviations(m, rows, deviation, warning, "refitted", note)
 
@@ -124,9 +125,8 @@ def refit_undetermined(m: MemoryMap, source: Refit, undetermined: Undetermined) 
     found = [source.refit(where[k : k + 1], where[k : k + 1])[0] for k in range(len(where))]
     deviation = np.concatenate(found) - origin.batch_statistics(origin.examples.take(where)).f
     known = np.isfinite(deviation).all(axis=1)
-    note = (
-        f"{np.count_nonzero(known):,} examples were refitted without each, column 'refitted': some were alone in leaves"
-    )
+    words = counted(int(np.count_nonzero(known)), "example was", "examples were")
+    note = f"{words} refitted without each, column 'refitted': some were alone in leaves"
     codes = np.full(np.count_nonzero(known), int(Warn.NONE))
     refitted = replace_deviations(m, places[known], deviation[known], codes, "refitted", note)
     every = np.count_nonzero(known) == len(everyone)
@@ -140,7 +140,8 @@ def _cross_fitted(m: MemoryMap, models: int) -> MemoryMap:
     found = cross_fitted_outputs(origin, _FOLDS, bool(m.provenance.description.classes))[where]
     deviation = found - origin.batch_statistics(origin.examples.take(where)).f
     known = np.isfinite(deviation).all(axis=1)
-    note = f"{np.count_nonzero(known):,} examples were predicted by {_FOLDS} refits without a fold of them"
+    words = counted(int(np.count_nonzero(known)), "example was", "examples were")
+    note = f"{words} predicted by {_FOLDS} refits without a fold of them"
     kind, code = Approximation.CROSS_FITTED, Warn.CROSS_FITTED
     if models >= _ENSEMBLE:
         kind, code = Approximation.CROSS_FITTED_ENSEMBLE, Warn.NONE

@@ -20,6 +20,7 @@ from memorymaps.analysis.retraining_verdict import with_verdict
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.settings import as_count
+from memorymaps.core.wording import counted
 from memorymaps.files.executors.ordered_map import map_as_completed
 from memorymaps.files.executors.workers import ExecutorArgument, Workers, opened
 from memorymaps.files.progress import ProgressBar
@@ -73,7 +74,7 @@ class RetrainCheck(SummarisedTable):
     def _text(self) -> str:
         undefined = len(self) - len(self._finite_pairs()[0])
         return (
-            f"{len(self)} examples retrained without: slope {self.slope:.2f}, "
+            f"{counted(len(self), 'example')} retrained without: slope {self.slope:.2f}, "
             f"relative error {self.relative_error:.3f}, rank correlation {self.spearman:.3f}; "
             f"{undefined} without an estimate; drift of retraining {self.drift:.2g}"
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from memorymaps.cli.fitting import add_table, fitted_map, print_to_stderr, read_examples
 from memorymaps.cli.subcommand import add_subcommand
+from memorymaps.core.wording import counted
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
@@ -174,7 +175,7 @@ def _run_map(args: argparse.Namespace) -> None:
 def _write_all(m: MemoryMap, folder: Path, payload: Any, title: str, groups: Any = None) -> None:
     from memorymaps.cli.report import write_groups, write_report
 
-    print_to_stderr(f"writing {folder}: {len(m):,} examples")
+    print_to_stderr(f"writing {folder}: {counted(len(m), 'example')}")
     report = write_report(m, folder)
     together: Any = "target" if m.provenance.description.classes else None
     if groups is not None:
@@ -272,7 +273,7 @@ def _load_announced(path: Path) -> MemoryMap | Trajectory:
 def _size_of(m: MemoryMap | Trajectory) -> str:
     from memorymaps.maps.trajectory import Trajectory
 
-    return f"{len(m):,} recorded steps" if isinstance(m, Trajectory) else f"{len(m):,} examples"
+    return counted(len(m), "recorded step") if isinstance(m, Trajectory) else counted(len(m), "example")
 
 
 def _explorer_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memorymaps.core.wording import counted
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -90,7 +92,7 @@ def fitted_map(
     from memorymaps.data.tables import fit, guess_model
 
     name = guess_model(target) if args.model == "auto" else args.model
-    print_to_stderr(f"fitting {name} to {len(features):,} rows × {features.shape[1]} columns")
+    print_to_stderr(f"fitting {name} to {counted(len(features), 'row')} × {counted(features.shape[1], 'column')}")
     return memory_map(fit(name, features, target), features, target, ids=ids, executor=processes)
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from memorymaps.core.wording import counted
+
 
 def add_track(commands: Any) -> None:
     """Add the subcommand `track` with its own subcommands."""
@@ -41,7 +43,7 @@ def _run_info(args: argparse.Namespace) -> None:
     shares.columns = [f"top {part:.0%}" for part in shares.columns]
     description = first.provenance.description
     print(printable(f"{description.model}\n{description.algorithm.partition(',')[0]}, {description.posterior}"))
-    print(f"{len(run)} maps of {len(first):,} examples\n")
+    print(f"{counted(len(run), 'map')} of {counted(len(first), 'example')}\n")
     print(run.losses().join(shares).to_string(float_format=lambda value: f"{value:.4g}"))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.core.wording import counted
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.loo_averages import leave_one_out, weights_of
 from memorymaps.maps.premises import (
@@ -72,7 +73,7 @@ def _map_lines(m: ExampleTable) -> tuple[str, ...]:
     part = "" if len(m) == m.provenance.n else f" (of {m.provenance.n:,} in training; sums below are over these only)"
     without = int(np.count_nonzero(weights_of(m) == 0))
     part += f", {without:,} of weight 0, which count nowhere" * (without > 0)
-    lines = [f"{len(m):,} examples{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
+    lines = [f"{counted(len(m), 'example')}{part}, {d.model}", f"likelihood {d.likelihood}, posterior {d.posterior}"]
     lines += [f"prior: {d.prior}", f"estimator: {m.provenance.estimator}", *d.coverage, *d.notes]
     return tuple(lines)
 
@@ -186,8 +187,9 @@ def _warn_long_step(m: ExampleTable) -> tuple[str, ...]:
     refitted = int(np.count_nonzero(m["refitted"])) if "refitted" in m else 0
     if refitted:
         return (
-            f"{why}one Newton step may differ from the refit by a fifth and more. {refitted:,} examples were refitted "
-            "without, column 'refitted'; refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
+            f"{why}one Newton step may differ from the refit by a fifth and more. "
+            f"{counted(refitted, 'example was', 'examples were')} refitted without, column 'refitted'; "
+            "refit(m, top=…) does so for more, retrain_check(m) measures the agreement",
         )
     return (
         f"{why}one Newton step may differ from the refit by a fifth and more, in the leave-one-out loss most. "

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from memorymaps._imports import require
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.core.wording import counted
 from memorymaps.files.safe_text import printable
 from memorymaps.maps.ids import positions
 from memorymaps.maps.on_disk.disk_table import DiskTable
@@ -75,7 +76,7 @@ class ExampleTable(ResultTable):
         return iter(self.table.column_names)
 
     def _text(self) -> str:
-        head = f"MemoryMap of {len(self):,} examples ({self.provenance.description.model})"
+        head = f"MemoryMap of {counted(len(self), 'example')} ({self.provenance.description.model})"
         return f"{head}\n{self._displayed().to_string(max_rows=_SHOWN)}"
 
     def _repr_html_(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from memorymaps.core.wording import counted
 from memorymaps.maps.premises import (
     HIGH_LEVERAGE,
     long_step_share,
@@ -351,7 +352,7 @@ def _retrained(m: ExampleTable, verdict: Verdict) -> Verdict:
     if found is None or verdict.figure not in ("sensitivity", "loo_loss", "ranks"):
         return verdict
     at = found.loo_loss if verdict.figure == "loo_loss" else found.sensitivity
-    words = f"{found.examples:,} examples retrained without: {_measured(verdict.figure, at)}"
+    words = f"{counted(found.examples, 'example')} retrained without: {_measured(verdict.figure, at)}"
     if not found.drift < at.typical:
         why = f"{words}, but retraining with nothing left out changes predictions as much, by {found.drift:.2g}"
         return dataclasses.replace(verdict, reasons=(*verdict.reasons, why))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.wording import counted
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, Refit, capabilities_of
 from memorymaps.posteriors.origin import Origin
@@ -134,7 +135,7 @@ def _long_step_warning(origin: Origin, columns: dict[str, Array]) -> str:
     most = 0 if source is None else _most_groups(source, origin)
     if not most or np.max(columns["size"], initial=0) < 2:
         return "one Newton step, which may be too long: read as a rank"
-    limit = f" of at most {most} groups" if most < math.inf else ""
+    limit = f" of at most {counted(int(most), 'group')}" if most < math.inf else ""
     return f"one Newton step, which may be too long: m.leave_out(groups) refits without each{limit}"
 
 

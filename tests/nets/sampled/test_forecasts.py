@@ -100,6 +100,12 @@ def test_a_budget_that_the_least_map_exceeds_is_not_said_to_allow_it(monkeypatch
     assert "allows" in notes(drawn(Sampled(budget=0.004, error=1e-6)))[0]
 
 
+def test_one_row_is_no_rows():
+    (of_one,) = [line for line in notes(drawn(Sampled(rows=1))) if "1 row, " in line]
+    assert "1 rows" not in of_one
+    assert any("2 rows, " in line for line in notes(drawn(Sampled(rows=2))))
+
+
 def test_what_is_done_with_products_of_the_first_sample_is_part_of_a_timed_budget():
     cost = SampledCost(n=100, k=10, directions=10, product=50.0, written=100, passes=1e6, epoch=1e5)
     counted = PassWork(1e5, 1e3, 2e3, 2e3)

@@ -15,6 +15,7 @@ from memorymaps.analysis.refinement import require_origin
 from memorymaps.analysis.refitting import require_refit
 from memorymaps.core.arrays import Array
 from memorymaps.core.settings import as_count
+from memorymaps.core.wording import counted
 from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
@@ -69,10 +70,9 @@ class Pruning(SummarisedTable):
             shares = ", ".join(f"{share:.0%}" for share in self["share"][worse])
             head = f"{head}\nas many random examples predict better with {shares} kept"
         if self.unsettled:
-            head = f"{head}\n{self.unsettled} refits of the check had not converged in {_STEPS:,} steps"
-        return (
-            f"{head}\n{self.table.to_pandas().to_string(index=False)}\nkept: {len(self.kept):,} examples, ids in .kept"
-        )
+            head = f"{head}\n{counted(self.unsettled, 'refit')} of the check had not converged in {_STEPS:,} steps"
+        table = self.table.to_pandas().to_string(index=False)
+        return f"{head}\n{table}\nkept: {counted(len(self.kept), 'example')}, ids in .kept"
 
 
 def prune(

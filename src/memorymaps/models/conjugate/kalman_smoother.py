@@ -21,6 +21,7 @@ from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.mean_parameter import MultivariateGaussian
 from memorymaps.core.perturbation.deviation import cavity_variance
 from memorymaps.core.perturbation.local import FullVariance
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.data.indexed import ExamplesWithRows, row_indices
@@ -212,7 +213,7 @@ def _posterior(model: SmoothedSeries, examples: Examples) -> SmoothedPosterior:
         likelihood=type(space.likelihood).__name__,
         prior="the state process",
         algorithm="Kalman filter and Rauch–Tung–Striebel smoother",
-        coverage=(f"{len(f)} × {len(space.first_mean)} states: exact",),
+        coverage=(f"{len(f)} × {counted(len(space.first_mean), 'state')}: exact",),
         effective_parameters=float(np.einsum("n,nij,ji->", weight, variance, precision)),
     )
     return SmoothedPosterior(f, variance, space.likelihood, description)

@@ -22,6 +22,7 @@ from memorymaps.core.covariance_roots import CovarianceRoot
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExpectation
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.posteriors.approximation import Approximation
@@ -246,13 +247,13 @@ def _approximation(model: GLMState, full: bool) -> Approximation:
 def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     full = model.precision.ndim == 2
     description = Description(
-        model=f"{type(model.likelihood).__name__} GLM, {model.mean.size} coefficients",
+        model=f"{type(model.likelihood).__name__} GLM, {counted(model.mean.size, 'coefficient')}",
         approximation=_approximation(model, full),
         posterior="full covariance" if full else "diagonal, from the algorithm's precision",
         likelihood=type(model.likelihood).__name__,
         prior=f"δ = {model.prior:g}, given",
         algorithm=f"{model.algorithm}, step {model.step}",
-        coverage=(f"all {model.mean.size} coefficients: {'full covariance' if full else 'diagonal'}",),
+        coverage=(f"all {counted(model.mean.size, 'coefficient')}: {'full covariance' if full else 'diagonal'}",),
         classes=tuple(range(len(model.mean))) if isinstance(model.likelihood, Categorical) else (),
         estimator="cavity" if full else "first_order",
     )

@@ -22,6 +22,7 @@ from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, TargetError
 from memorymaps.core.likelihoods.delegating import DelegatingLikelihood
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.joint_refits import JointNewtonRefit, JointRefit
 from memorymaps.models.sklearn_targets import apply_class_weights, class_weights, has_class_weights
@@ -358,7 +359,7 @@ def _posterior(model: Any, examples: Examples) -> MultiOutputPosterior:
     description = dataclasses.replace(
         first,
         model=f"scikit-learn {type(model).__name__} of {len(parts)} {type(model.estimators_[0]).__name__}",
-        likelihood=f"{first.likelihood}, {len(parts)} targets",
+        likelihood=f"{first.likelihood}, {counted(len(parts), 'target')}",
         parameters=(), aliased=(), classes=(), rank=None, dispersion=None, residual_df=None, dispersion_estimated=False,
         effective_parameters=None if None in counts else float(sum(count for count in counts if count is not None)),
         distance=max((part.description.distance or 0.0) for part in parts),

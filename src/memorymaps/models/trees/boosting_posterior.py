@@ -14,6 +14,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import Examples
 from memorymaps.models.trees.boosting import (
     BoostingRefit,
@@ -336,7 +337,7 @@ def _describe(
         posterior="Newton steps on leaf values, structure of the trees fixed",
         likelihood=type(likelihood).__name__,
         prior=f"ridge {model.ridge:.4g} on leaf values, learning rate {model.learning_rate:.4g}",
-        algorithm=f"gradient boosting, {trees} iterations",
+        algorithm=f"gradient boosting, {counted(trees, 'iteration')}",
         coverage=(f"{model.num_leaf_values - c:,} leaf values of {trees * c:,} trees{base}", f"leverage: {how}{error}"),
         classes=spec.classes,
         effective_parameters=effective,

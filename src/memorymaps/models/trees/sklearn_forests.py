@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.core.likelihoods.vote_share import Votes
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_leaf_values import own_outputs, trees_of
@@ -137,8 +138,8 @@ def _monte_carlo_cautions(deviation: Array, noise: Array, trees: int) -> tuple[s
     if error <= _NOISY:
         return ()
     return (
-        f"{trees} trees: the random draws make up {error:.0%} of the out-of-bag sizes; read them as ranks, or fit more "
-        "trees",
+        f"{counted(trees, 'tree')}: the random draws make up {error:.0%} of the out-of-bag sizes; read them as ranks, "
+        "or fit more trees",
     )
 
 
@@ -161,8 +162,8 @@ def _loss_cautions(forest: FixedStructureForest, f: Array, target: Array, likeli
     if error <= _NOISY:
         return ()
     return (
-        f"{forest.leaves.shape[1]} trees: the random draws make up {error:.0%} of the out-of-bag losses; read them as "
-        "ranks, or fit more trees",
+        f"{counted(forest.leaves.shape[1], 'tree')}: the random draws make up {error:.0%} of the out-of-bag losses; "
+        "read them as ranks, or fit more trees",
     )
 
 
@@ -207,7 +208,7 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         posterior="exact leverage, structure of the trees fixed",
         likelihood=type(likelihood).__name__,
         algorithm="weighted means in leaves",
-        coverage=(f"{leaves:,} leaves of {trees:,} trees, {kind}",),
+        coverage=(f"{counted(leaves, 'leaf', 'leaves')} of {counted(trees, 'tree')}, {kind}",),
         classes=() if gaussian else tuple(model.classes_.tolist()),
         effective_parameters=float(forest.leverage().sum()) * (1 if gaussian else len(model.classes_) - 1),
         dispersion=dispersion_of(likelihood),

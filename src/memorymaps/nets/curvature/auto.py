@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from memorymaps.core.wording import counted
 from memorymaps.nets.cost_model import MACS_PER_MINUTE
 from memorymaps.nets.curvature.active_set import ActiveSet
 from memorymaps.nets.curvature.dense import Full
@@ -47,7 +48,8 @@ class Auto(CurvatureStructure):
         """The structure for this problem's size, and the reason."""
         n, c, p = len(problem.examples), problem.num_outputs, problem.num_parameters
         chosen, remark = self._choice(problem, n * c, p)
-        return chosen, (f"auto chose {chosen.name}: {n:,} examples × {c} outputs, {p:,} parameters.{remark}",)
+        size = f"{counted(n, 'example')} × {counted(c, 'output')}, {counted(p, 'parameter')}"
+        return chosen, (f"auto chose {chosen.name}: {size}.{remark}",)
 
     def fit(self, problem: LaplaceProblem) -> CurvatureEstimate[Any]:
         """The estimate of the structure that is selected."""

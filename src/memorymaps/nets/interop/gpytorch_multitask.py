@@ -20,6 +20,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from memorymaps.core.arrays import Array, Batch
 from memorymaps.core.likelihoods.base import Likelihood, raise_for_targets
 from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError
 from memorymaps.models.kernels.gram_posterior import gram_coordinates
 from memorymaps.nets.interop.gpytorch_exact import (
@@ -161,12 +162,12 @@ def _multitask(likelihood: Any, model: Any, whole: Batch) -> MultitaskPosterior:
     gram = prior.kernel(x, x)
     effective = np.trace(np.linalg.solve(gram + np.kron(np.eye(len(whole)), noise), gram))
     description = Description(
-        model=f"GPyTorch {type(model).__name__} (ExactGP), {len(noise)} tasks",
+        model=f"GPyTorch {type(model).__name__} (ExactGP), {counted(len(noise), 'task')}",
         approximation=Approximation.EXACT,
         posterior="exact Gaussian process, joint over tasks",
         likelihood="Gaussian" if phi else "correlated Gaussian",
         prior="the model's mean and kernel, from the model",
-        coverage=(f"f of {len(noise)} tasks at {len(whole)} training inputs: exact, full covariance",),
+        coverage=(f"f of {counted(len(noise), 'task')} at {len(whole)} training inputs: exact, full covariance",),
         effective_parameters=float(effective),
         dispersion=phi,
         hyperparameters_held=TRAINED_HYPERPARAMETERS,

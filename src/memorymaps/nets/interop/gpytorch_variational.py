@@ -44,6 +44,7 @@ from memorymaps.core.likelihoods.links import Probit
 from memorymaps.core.likelihoods.observed_information import ObservedInformation, has_observed_information
 from memorymaps.core.likelihoods.piecewise_linear import NonsmoothLoss
 from memorymaps.core.variational_fixed_point import VariationalLosses, VariationalObjective
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.nets.custom import Custom
 from memorymaps.nets.interop.gpytorch_checks import check_prior
@@ -274,11 +275,11 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     description = Description(
         model=f"GPyTorch {type(bound.model).__name__} (ApproximateGP)",
         approximation=Approximation.VARIATIONAL if full and not coupled else Approximation.FACTORIZED,
-        posterior=f"variational q(u) at {m} inducing points, {type(inner).__name__}",
+        posterior=f"variational q(u) at {counted(m, 'inducing point')}, {type(inner).__name__}",
         likelihood=f"expected {type(likelihood).__name__}",
         prior="the model's mean and kernel, from the model",
         algorithm="variational inference, at the current q(u)",
-        coverage=(f"q(u) of {m} inducing points: {'full' if full else 'diagonal'} covariance",),
+        coverage=(f"q(u) of {counted(m, 'inducing point')}: {'full' if full else 'diagonal'} covariance",),
         estimator="bounded_cavity",
         notes=("Hyperparameters and inducing points are fixed at their values.",),
         cautions=() if full and not coupled else (_NO_CORRELATIONS,),

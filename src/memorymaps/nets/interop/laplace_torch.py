@@ -17,6 +17,7 @@ from laplace.subnetlaplace import SubnetLaplace
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets.autograd.batch_size import to_numpy
@@ -80,7 +81,7 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
     exact = isinstance(model, FullLaplace)
     delta = torch.as_tensor(model.prior_precision).reshape(-1)
     description = Description(
-        model=f"{type(model.model).__name__}, {model.n_params:,} parameters in laplace-torch",
+        model=f"{type(model.model).__name__}, {counted(model.n_params, 'parameter')} in laplace-torch",
         approximation=_approximation(model),
         posterior=f"{structure} of laplace-torch",
         likelihood=type(likelihood).__name__,

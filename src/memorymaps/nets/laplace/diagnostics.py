@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
+from memorymaps.core.wording import counted
 from memorymaps.nets.cost_model import MACS_PER_MINUTE, fits_in_memory, forward_macs, in_memory
 from memorymaps.nets.covariance.block_diagonal import PosteriorCovariance
 from memorymaps.nets.covariance.rounding import relative_rounding, rounding_cautions, with_rounding
@@ -82,7 +83,7 @@ def posterior_description(
             *notes,
             *saddle_notes,
             *unreached_notes([name for name in problem.covered if name not in gradient]),
-            f"{n:,} examples in batches of up to {problem.batch_size.size}",
+            f"{counted(n, 'example')} in batches of up to {problem.batch_size.size}",
         ),
         cautions=(*estimate.cautions, *rounding_cautions(rounding), *subset_cautions(problem)),
         methods=("nickl2023memory", "tailor2023maps"),

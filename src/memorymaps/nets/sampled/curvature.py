@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from memorymaps.core.wording import counted
 from memorymaps.nets.curvature.dual import rows_types
 from memorymaps.nets.curvature.structure import CurvatureEstimate, Deltas
 from memorymaps.nets.laplace_problem import LaplaceProblem
@@ -196,8 +197,8 @@ def _too_few(sample: RowSample, total: int, recipe: SampleSize) -> tuple[str, ..
     remedy = f"Sampled(rows={wanted})" if wanted > rows else "fewer parameters, Laplace(subset=[...])"
     readable = "not even ranks" if sample.stated.unusable else "ranks"
     return (
-        f"{rows:,} rows are too few for sizes, which are off by {worst:.0%} by their own account: read {readable}, or "
-        f"use {remedy}",
+        f"{counted(rows, 'row is', 'rows are')} too few for sizes, which are off by {worst:.0%} by their own account: "
+        f"read {readable}, or use {remedy}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from memorymaps.core.wording import counted
 from memorymaps.data.repeated import RepeatedExamples
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.nets.sampled.cost import SampledCost
@@ -43,7 +44,8 @@ class Forecast:
         epochs = "" if self.epochs is None else f" or {self.epochs:.3g} epochs of training"
         error = "known once the rows are drawn" if self.error is None else f"at most about {self.error:.2g}"
         return (
-            f"{self.rows:,} rows, {self.seconds:.3g} seconds of a core{epochs}, {self.passes} passes over the data, "
+            f"{counted(self.rows, 'row')}, {self.seconds:.3g} seconds of a core{epochs}, "
+            f"{counted(self.passes, 'pass', 'passes')} over the data, "
             f"{self.gigabytes:.2g} GB, error {error}"
         )
 

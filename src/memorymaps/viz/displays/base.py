@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from memorymaps.core.wording import counted
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.viz.displays.style import axes_or_new, escape_label, style_context
 
@@ -57,7 +58,7 @@ class Display:
 def map_title(m: MemoryMap, undefined: int = 0) -> str:
     """Title of a map's figure: model, number of examples, number of examples with undefined values."""
     suffix = f" ({undefined:,} undefined)" if undefined else ""
-    return f"{escape_label(m.provenance.description.model, 40)}, {len(m):,} examples{suffix}"
+    return f"{escape_label(m.provenance.description.model, 40)}, {counted(len(m), 'example')}{suffix}"
 
 
 def caveat(m: MemoryMap, figure: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from memorymaps.analysis.agreement import Comparison
 from memorymaps.analysis.answers.model_selection import ModelSelection
+from memorymaps.core.wording import counted
 from memorymaps.maps.trust import Level
 from memorymaps.viz.displays.base import Display
 from memorymaps.viz.displays.log_scales import spans_decades
@@ -99,7 +100,7 @@ class SelectionDisplay(Display):
     def from_selection(cls, found: ModelSelection, *, ax: Any = None) -> SelectionDisplay:
         """Draw the result of `select_model`."""
         data = found.to_pandas()
-        display = cls(data, f"{found.examples:,} examples, best first", ranked_by=found.ranked_by)
+        display = cls(data, f"{counted(found.examples, 'example')}, best first", ranked_by=found.ranked_by)
         display.plot(ax)
         return display
 

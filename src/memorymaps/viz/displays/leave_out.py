@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from memorymaps.analysis.retraining import RetrainCheck
+from memorymaps.core.wording import counted
 from memorymaps.maps.group_removal import LeaveOut
 from memorymaps.maps.loo_averages import loss_weights
 from memorymaps.maps.memory_map import MemoryMap
@@ -110,7 +111,7 @@ class GroupDisplay(Display):
         increase = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
         shown = data.loc[increase.index[:_MAX_GROUPS]]
         prefix = f"{_MAX_GROUPS} of " if len(data) > _MAX_GROUPS else ""
-        display = cls(shown, f"{prefix}{len(data)} groups, largest increase first")
+        display = cls(shown, f"{prefix}{counted(len(data), 'group')}, largest increase first")
         display.plot(ax)
         return display
 

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib import animation
 from matplotlib.figure import Figure
 
+from memorymaps.core.wording import counted
 from memorymaps.files.atomic_files import replacing
 from memorymaps.maps.trajectory import Trajectory
 from memorymaps.viz.displays.base import Display
@@ -169,4 +170,4 @@ def _positions(run: Trajectory) -> pd.DataFrame:
 
 def _default_title(run: Trajectory) -> str:
     first = run.at(run.steps[0])
-    return f"{escape_label(first.provenance.description.model, 40)}, {len(first):,} examples"
+    return f"{escape_label(first.provenance.description.model, 40)}, {counted(len(first), 'example')}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.core.wording import counted
 from memorymaps.maps.iso_lines import iso_score_of
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.summary import warnings_of
@@ -37,7 +38,7 @@ def page_metadata(
         "format": "memorymaps-explorer",
         "version": VERSION,
         "title": to_text(options.title or "Memory map"),
-        "subtitle": to_text(f"{m.provenance.description.model} · {len(m):,} training examples"),
+        "subtitle": to_text(f"{m.provenance.description.model} · {counted(len(m), 'training example')}"),
         "n": len(m),
         "integers": m["id"].dtype.kind in "iu",
         "columns": columns.metadata,

@@ -9,6 +9,7 @@ import numpy as np
 from statsmodels.duration.hazard_regression import PHReg, PHRegResults
 
 from memorymaps.core.arrays import Array
+from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.models.linear.glm.rounding import with_rounding
@@ -53,7 +54,7 @@ def _posterior(results: Any, examples: Examples) -> CoxPosterior:
         posterior="Laplace, coefficients and baseline jumps",
         likelihood="CountingProcess",
         algorithm="Newton's method (the fitted optimum)",
-        coverage=(f"{p} coefficients and the baseline hazard: full covariance",),
+        coverage=(f"{counted(p, 'coefficient')} and the baseline hazard: full covariance",),
         parameters=tuple(map(str, model.exog_names)),
         methods=("nickl2023memory", "tailor2023maps", "cain1984approximate"),
         notes=("Error: expected events − observed events, the negative martingale residual.",),
