@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from remedies import remedy
 
 torch = pytest.importorskip("torch")
 gpytorch = pytest.importorskip("gpytorch")
@@ -280,6 +281,44 @@ def test_a_singular_covariance_is_refused_and_a_diagonal_one_is_for_ranks():
     m = map_of(diagonal, likelihood, x, y)
     assert not m.trust["sensitivity"].sizes
     assert "diagonal covariance" in str(m.summary())
+
+
+def expected_absolute_loss(likelihood):
+    """`E_q|y − f|/b + log 2b` in closed form, of which GPyTorch takes quadrature points."""
+    scale = likelihood.noise.detach().sqrt()
+
+    def loss(q, y):
+        u, sd = q.mean - y, q.variance.sqrt()
+        z = u / sd
+        absolute = u * torch.erf(z / 2**0.5) + sd * (2 / np.pi) ** 0.5 * torch.exp(-(z**2) / 2)
+        return (absolute / scale + torch.log(2 * scale)).sum()
+
+    return loss
+
+
+@remedy("Train with gpytorch.settings.num_gauss_hermite_locs(200), or map with polish=True")
+@pytest.mark.slow
+def test_a_laplace_likelihood_is_at_the_optimum_of_its_closed_form(said):
+    rng = np.random.default_rng(0)
+    x = torch.as_tensor(rng.normal(size=(N, 2)))
+    y = torch.sin(x[:, 0]) + torch.as_tensor(rng.laplace(scale=0.1, size=N))
+    likelihood = gpytorch.likelihoods.LaplaceLikelihood().double()
+    likelihood.noise = 0.01
+    exact = fitted(likelihood, expected_absolute_loss(likelihood), x, y)
+    assert distance(map_of(exact, likelihood, x, y)) < 5e-3
+    model = fitted(likelihood, expected_loss(likelihood), x, y)
+    m = map_of(model, likelihood, x, y)
+    said.reads(str(m.summary()))
+    assert distance(m) > 0.05
+    with gpytorch.settings.num_gauss_hermite_locs(200):
+        fine = gpytorch.likelihoods.LaplaceLikelihood().double()
+        fine.noise = 0.01
+        assert distance(map_of(fitted(fine, expected_loss(fine), x, y), fine, x, y)) < 0.6 * distance(m)
+    assert distance(map_of(model, likelihood, x, y, polish=True)) < 1e-3
+
+
+def distance(m):
+    return m.provenance.description.distance
 
 
 def test_inputs_that_are_not_finite_are_named(binary):
