@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, PoissonRegressor
+from sklearn.base import clone
+from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ridge, SGDClassifier
 
 import memorymaps as mm
 from memorymaps.data.examples import Examples
@@ -64,6 +65,39 @@ def test_the_optimum_from_any_start(name, factor):
     np.testing.assert_allclose(found["output"], f, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found["leverage"], leverage, rtol=1e-9)
     assert found.provenance.description.distance < 1e-8
+
+
+SAGA = {"penalty": "l1", "solver": "saga", "tol": 1e-7, "max_iter": 10_000, "random_state": 0}
+SPARSE = {
+    "softmax": (LogisticRegression(C=0.1, **SAGA), np.digitize(F, [-0.5, 0.5])),
+    "logistic": (LogisticRegression(C=0.3, **SAGA), BITS),
+    "lasso": (Lasso(alpha=0.2, tol=1e-10), F + rng.normal(size=400)),
+    "signs": (Ridge(positive=True, tol=1e-10), rng.normal(size=400) - X[:, 1]),
+    "stochastic": (SGDClassifier("log_loss", penalty="l1", alpha=0.05, tol=1e-6, random_state=0), BITS),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SPARSE)
+def test_polish_of_coefficients_at_zero_has_the_refits_of_the_fit(name):
+    model, y = SPARSE[name]
+    n = 80
+    model = clone(model).fit(X[:n], y[:n])
+    one, polished = (mm.memory_map(model, X[:n], y[:n], polish=each) for each in (False, True))
+    np.testing.assert_allclose(polished["sensitivity"], one["sensitivity"], rtol=0.1, atol=1e-3)
+    group = {"largest": np.argsort(-one["sensitivity"])[:4]}
+    without, expected = polished.leave_out(group), one.leave_out(group)
+    np.testing.assert_allclose(without["sensitivity"], expected["sensitivity"], rtol=0.05)
+    rows = group["largest"]
+    keep = np.setdiff1d(np.arange(n), rows)
+    change = predictions(clone(model).fit(X[keep], y[keep]), X[rows]) - predictions(model, X[rows])
+    np.testing.assert_allclose(without["sensitivity"], np.abs(change).sum(), rtol=0.05)
+
+
+def predictions(model, x):
+    """Probabilities of the classes, of the second one of two, or the predicted numbers."""
+    found = model.predict_proba(x) if hasattr(model, "predict_proba") else model.predict(x)[:, None]
+    return found[:, 1:] if found.shape[1] == 2 else found
 
 
 def test_a_newton_step_is_one_pass():

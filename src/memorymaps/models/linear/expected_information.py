@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,10 @@ def _posterior(model: ModelWithExpectedInformation, examples: Examples) -> Linea
             f"ExpectedInformation() is for generalised linear models, got {type(model.model).__name__}: leave out "
             "posterior=…"
         )
-    return found.with_expected_information()
+    expected = found.with_expected_information()
+    if expected.refits is None:  # clones, which the adapter made
+        expected = dataclasses.replace(expected, refits=found.refits, coefficient_refit=found.coefficient_refit)
+    return expected
 
 
 @training_data.register(ModelWithExpectedInformation)

@@ -44,6 +44,8 @@ def _polished_linear(source: LinearPosterior, examples: Examples) -> LinearPoste
         raise TypeError(f"polish=True: {type(source).__name__} was made without a LinearModel: make it with laplace(…)")
     end = optimum(source.model, source.newton_step, examples)
     found = laplace_of(end.model, end.quadratic, examples)
+    if found.refits is None:  # of L1 penalties and sign constraints: by clones, which the adapter made
+        found = dataclasses.replace(found, refits=source.refits, coefficient_refit=source.coefficient_refit)
     return dataclasses.replace(found, description=_kept(source.description, found.description))
 
 

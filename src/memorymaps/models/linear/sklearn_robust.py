@@ -119,7 +119,12 @@ class _Objective:
         linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
         gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
         found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
-        return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
+        return _with_refits(found, model, examples)
+
+
+def _with_refits(found: LinearPosterior, model: Any, examples: Examples) -> LinearPosterior:
+    """The posterior with refits by clones where it has none by Newton's method."""
+    return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
 
 
 def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
@@ -214,7 +219,7 @@ def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
         classes = tuple(model.classes_.tolist())
         likelihood = multiclass_loss(Bernoulli(), len(classes))
         linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, stochastic=True, **facts)
-        return laplace(in_row_space(linear, examples), examples)
+        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples)
     if model.loss not in _CLASSIFIER_LOSSES:
         raise TypeError(
             f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_CLASSIFIER_LOSSES)}"
@@ -231,7 +236,7 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
         linear = _linear(
             model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, stochastic=True, **facts
         )  # fmt: skip
-        return laplace(in_row_space(linear, examples), examples)
+        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples)
     epsilon = float(model.epsilon)
     losses = {
         "huber": (Huber(epsilon), 2),

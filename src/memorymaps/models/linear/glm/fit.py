@@ -69,9 +69,10 @@ def laplace_of(model: LinearModel, quadratic: LocalQuadratic, examples: Examples
         description = dataclasses.replace(description, error_change=change, infinite_estimates=infinite)
     load = functools.partial(_training_rows, model, examples)
     scaled = structure.scale_outputs(scale)
+    refits = LinearRefit(unit, model.coefficients, model.penalty, structure, load, sums.n)
     return LinearPosterior(
         with_dispersion(unit, phi), description, model.coefficients, model.design, scaled,
-        model=model, refits=LinearRefit(unit, model.coefficients, model.penalty, structure, load, sums.n),
+        model=model, refits=None if model.is_sparse else refits,  # Newton's method needs a smooth penalty
         penalty=penalty_per_weight(model.design, scaled, penalty_rate(model, sums.weight) / scale**2),
         with_expected_information=functools.partial(laplace, model, examples, observed=False),
         active_set=_active_set(model, quadratic, scale),

@@ -69,6 +69,11 @@ class LinearModel:
     prior_variance: OutsideVariance | None = None
     rank: FittedRank | None = None
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether an L1 penalty or a sign constraint may hold parameters at zero."""
+        return self.l1 is not None or self.shrinkable is not None
+
 
 @dataclass(frozen=True)
 class FittedRank:
