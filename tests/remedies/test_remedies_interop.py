@@ -428,6 +428,22 @@ def test_variational_processes_that_are_points(said, gp):
         assert len(draw(kind)) == N
 
 
+@remedy("Pass the columns of its training, no others")
+@pytest.mark.filterwarnings("ignore")
+def test_predictions_of_processes_at_other_columns(said, gp):
+    from memorymaps.nets import Variational
+
+    likelihood, x, y = gp.gpytorch.likelihoods.GaussianLikelihood().double(), gp.torch.tensor(X), gp.torch.tensor(Y)
+    sparse = gp.Sparse(x[:8].clone()).double()
+    sparse(x)
+    variational = mm.memory_map(sparse.eval(), x, y, likelihood=likelihood, posterior=Variational())
+    for m in (mm.memory_map(exact(gp)), variational):
+        for inputs in (X[:2, :2], X[0], X[None, :2]):
+            with said:
+                mm.influence_on(m, inputs)
+        assert set(mm.influence_on(m, X[:2], top=1)["query"]) == {0, 1}
+
+
 @remedy("give each its own, CholeskyVariationalDistribution(M, batch_shape=torch.Size([…]))")
 @pytest.mark.filterwarnings("ignore")
 def test_processes_of_several_tasks(said, gp):

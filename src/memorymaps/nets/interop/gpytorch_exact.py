@@ -41,9 +41,18 @@ FIXED_HYPERPARAMETERS = (
 
 @dataclass(frozen=True)
 class GPPrior:
-    """Prior mean and covariance of a GPyTorch model as functions of inputs, as float64 NumPy arrays."""
+    """Prior mean and covariance of a GPyTorch model as functions of inputs, as float64 NumPy arrays.
+
+    `columns`: number of columns `d` of the inputs that the model was trained on.
+    """
 
     model: Any
+    columns: int
+
+    @classmethod
+    def of(cls, model: ExactGP) -> GPPrior:
+        """That of a process with its training data."""
+        return cls(model, model.train_inputs[0].shape[-1])
 
     def tensor(self, inputs: Any) -> Tensor:
         """Inputs `[n, d]` on the device and in the dtype of the model's parameters.
@@ -51,11 +60,16 @@ class GPPrior:
         Raises
         ------
         DataError
-            Inputs that are not finite.
+            Inputs of another shape, or that are not finite.
         """
         like = next(self.model.parameters())
         x = inputs if isinstance(inputs, Tensor) else torch.as_tensor(np.array(inputs, dtype=float))
         x = (x[:, None] if x.ndim == 1 else x).to(like)
+        if x.shape[1:] != (self.columns,):
+            raise DataError(
+                f"inputs of shape {np.shape(inputs)}: the process was trained on (n, {self.columns}). Pass the columns "
+                "of its training, no others"
+            )
         bad = ~torch.isfinite(x).flatten(1).all(dim=1)
         if bool(bad.any()):
             rows = torch.nonzero(bad)[:, 0]
@@ -148,14 +162,14 @@ def _exact_data(model: Any, examples: Examples | None) -> Examples:
 @posterior.register(ExactGP)
 def _exact(model: Any, examples: Examples) -> Any:
     whole = gather_examples(examples)
-    check_prior(GPPrior(model), whole.inputs)
+    check_prior(GPPrior.of(model), whole.inputs)
     return exact_process(model.likelihood, model, whole)
 
 
 @functools.singledispatch
 def exact_process(likelihood: Any, model: Any, whole: Batch) -> Any:
     """Posterior of an exact process conditioned on all its data; dispatches on the likelihood."""
-    prior = GPPrior(model)
+    prior = GPPrior.of(model)
     noise = np.broadcast_to(noise_of(likelihood), (len(whole),))
     gram = prior.kernel(whole.inputs, whole.inputs)
     alpha = np.linalg.solve(gram + np.diag(noise), whole.target - prior.mean(whole.inputs))

@@ -156,7 +156,7 @@ class MultitaskPosterior:
 @exact_process.register(MultitaskGaussianLikelihood)
 def _multitask(likelihood: Any, model: Any, whole: Batch) -> MultitaskPosterior:
     noise, x = task_noise(likelihood), whole.inputs
-    prior = GPPrior(model)
+    prior = GPPrior.of(model)
     diagonal = np.count_nonzero(noise - np.diag(np.diagonal(noise))) == 0
     phi = tuple(np.diagonal(noise).tolist()) if diagonal else None
     gram = prior.kernel(x, x)

@@ -274,7 +274,8 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
         )
     if not bool(inner.variational_params_initialized):
         raise DataError("q(u) is not initialised yet: pass one batch through the model before the first map")
-    check_prior(GPPrior(bound.model), next(iter(examples)).inputs)
+    prior = GPPrior(bound.model, inner.inducing_points.shape[-1])
+    check_prior(prior, next(iter(examples)).inputs)
     mean, covariance = _inducing_moments(inner._variational_distribution)
     m = mean.shape[-1]
     mean = mean.reshape(-1, m)
@@ -297,7 +298,7 @@ def _variational(bound: VariationalGP, examples: Examples) -> VariationalPosteri
     source = VariationalPosterior(
         _expected(likelihood),
         description,
-        GPPrior(bound.model),
+        prior,
         inner.inducing_points.detach(),
         isinstance(inner, VariationalStrategy),
         mean,
