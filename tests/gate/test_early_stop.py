@@ -6,8 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.linear_model import HuberRegressor, LogisticRegression, SGDClassifier, SGDRegressor
+from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -16,6 +17,7 @@ import memorymaps as mm
 from memorymaps.analysis.long_steps import _marked
 from memorymaps.maps.premises import FAR, GAP_ERROR, GAP_SLOPE, not_stationary
 from memorymaps.maps.provenance import Provenance
+from memorymaps.maps.trust import Level
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 4)) * [1.0, 5.0, 0.2, 1.0]
@@ -51,6 +53,40 @@ def test_the_warning_is_that_of_sizes_at_the_optimum(steps):
     assert not_stationary(m) == (off or m.provenance.description.distance >= FAR)
     assert any("polish=True" in line for line in m.summary().warnings) == not_stationary(m)
     assert not not_stationary(polished)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("scaled", "steps", "leverage", "ranks"),
+    [
+        (True, 1000, Level.EXACT, Level.ESTIMATED),
+        (True, 16, Level.ESTIMATED, Level.ESTIMATED),
+        (True, 8, Level.RANKS, Level.ESTIMATED),
+        (False, 200, Level.RANKS, Level.RANKS),
+        (False, 3, Level.UNUSABLE, Level.UNUSABLE),
+    ],
+)
+def test_leverage_and_ranks_are_trusted_no_further_than_they_are_those_of_the_optimum(scaled, steps, leverage, ranks):
+    x, y = load_breast_cancer(return_X_y=True)
+    x = StandardScaler().fit_transform(x) if scaled else x
+    model = LogisticRegression(max_iter=steps, tol=1e-6).fit(x, y)
+    m, best = mm.memory_map(model, x, y), mm.memory_map(model, x, y, polish=True)
+    assert (m.trust["leverage"].level, m.trust["ranks"].level) == (leverage, ranks)
+    error = np.linalg.norm(m["leverage"] - best["leverage"]) / np.linalg.norm(best["leverage"])
+    most = {Level.EXACT: 0.01, Level.ESTIMATED: 0.1}.get(leverage, np.inf)
+    assert error <= most
+    rho = spearmanr(m["leverage"], best["leverage"]).statistic
+    assert rho >= {Level.RANKS: 0.5, Level.UNUSABLE: -1.0}.get(leverage, 0.99)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_leverage_of_least_squares_does_not_depend_on_where_the_solver_stopped():
+    model = quietly(Ridge(solver="saga", max_iter=1, tol=1e-12, random_state=0), X * [1, 100, 1, 1], Y)
+    m = mm.memory_map(model, X * [1, 100, 1, 1], Y)
+    exact = mm.memory_map(Ridge().fit(X * [1, 100, 1, 1], Y), X * [1, 100, 1, 1], Y)
+    np.testing.assert_allclose(m["leverage"], exact["leverage"], rtol=1e-9)
+    assert m.trust["leverage"].level == Level.EXACT
+    assert m.trust["sensitivity"].level in (Level.RANKS, Level.UNUSABLE)
 
 
 def test_both_verdicts_occur():

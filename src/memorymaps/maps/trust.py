@@ -21,6 +21,7 @@ from memorymaps.maps.premises import (
     newton_step_unreliable,
     not_stationary,
     remaining_distance,
+    stands_off_optimum,
     variational_steps_too_long,
     verified_rows,
 )
@@ -101,6 +102,7 @@ _ENOUGH = 10  # retrained examples from which a figure of the map can be called 
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _NOT_EXACT = 0.005  # from which they are not exact
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
+_LOOSE, _LOST = 1.0, 2.0  # posterior standard deviations each from the optimum, from which ranks are
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
@@ -225,8 +227,26 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 
 
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
-    if not_stationary(m):
-        yield _SIZES, Level.RANKS, f"the fit stands {remaining_distance(m.provenance.description)} from the optimum"
+    d = m.provenance.description
+    why = f"the fit stands {remaining_distance(d)} from the optimum"
+    moved = ("leverage",) if _leverage_is_of_the_optimum(d) else ()
+    if not not_stationary(m):
+        if moved and stands_off_optimum(m):
+            yield moved, Level.ESTIMATED, why
+        return
+    yield (*_SIZES, *moved), Level.RANKS, why
+    if stands_off_optimum(m, _LOST):
+        why = "so far from the optimum rank correlations of 0.2 were measured (median)"
+        yield (*_SIZES, "ranks", *moved), Level.UNUSABLE, why
+    elif stands_off_optimum(m, _LOOSE):
+        why = "so far from the optimum a quarter of the 5 % most sensitive were those at the optimum (median)"
+        yield ("ranks",), Level.RANKS, why
+
+
+def _leverage_is_of_the_optimum(d: Description) -> bool:
+    """Not of least squares, where coefficients do not matter, nor of networks: it is that of the weights they have."""
+    least_squares = d.approximation == Approximation.ACTIVE_SET and d.likelihood == "Gaussian"
+    return not (d.nonlinear or least_squares or d.approximation == Approximation.EXACT)
 
 
 def _no_minimum(m: ExampleTable) -> Iterator[_Finding]:
