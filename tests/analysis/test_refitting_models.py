@@ -45,7 +45,7 @@ def test_long_steps_of_a_weak_prior_are_refitted_unasked():
     m = mm.memory_map(NEWTON.fit(X, Y), X, Y)
     assert_refits_are(m, NEWTON, X, Y)
     assert m.summary().warnings == ()
-    assert "one Newton step may be too long were refitted" in str(m.summary())
+    assert "one Newton step may be too long, refitted without each" in str(m.summary())
     assert "refitted" not in mm.memory_map(NEWTON, X, Y, estimator="cavity")
 
 
