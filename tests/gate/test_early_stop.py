@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from sklearn.datasets import load_breast_cancer, load_iris
-from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import HuberRegressor, Lasso, LogisticRegression, Ridge, SGDClassifier, SGDRegressor
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
@@ -19,6 +20,7 @@ from memorymaps.maps.premises import FAR, GAP_ERROR, GAP_SLOPE, not_stationary
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trust import Level
 
+DIABETES = load_diabetes(return_X_y=True)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 4)) * [1.0, 5.0, 0.2, 1.0]
 Y = X @ [1.0, 0.2, -2.0, 0.0] + rng.standard_t(3, 150)
@@ -87,6 +89,64 @@ def test_leverage_of_least_squares_does_not_depend_on_where_the_solver_stopped()
     np.testing.assert_allclose(m["leverage"], exact["leverage"], rtol=1e-9)
     assert m.trust["leverage"].level == Level.EXACT
     assert m.trust["sensitivity"].level in (Level.RANKS, Level.UNUSABLE)
+
+
+@pytest.mark.parametrize(
+    ("steps", "sizes", "ranks"), [(5, Level.RANKS, Level.ESTIMATED), (20, Level.ESTIMATED, Level.ESTIMATED)]
+)
+def test_least_squares_that_stopped_early_are_not_exact_but_for_their_leverage(steps, sizes, ranks):
+    x, y = StandardScaler().fit_transform(DIABETES[0]), DIABETES[1]
+    trust = mm.memory_map(quietly(Ridge(solver="sag", max_iter=steps, tol=1e-12, random_state=0), x, y), x, y).trust
+    assert [verdict.level for verdict in trust] == [Level.EXACT, sizes, sizes, ranks, sizes]
+    assert all(len(verdict.reasons) == len(set(verdict.reasons)) for verdict in trust)
+
+
+@pytest.mark.parametrize("steps", [3, 20, 1000])
+def test_leverage_of_a_lasso_is_exact_only_with_the_coefficients_of_the_optimum(steps):
+    x, y = load_breast_cancer(return_X_y=True)
+    x, y = StandardScaler().fit_transform(x)[:300], y[:300]
+    alpha = 0.3 * np.max(np.abs(x.T @ (y - y.mean()))) / len(y)
+    best = mm.memory_map(Lasso(alpha, tol=1e-12, max_iter=10**5).fit(x, y), x, y)
+    m = mm.memory_map(quietly(Lasso(alpha, tol=1e-12, max_iter=steps), x, y), x, y)
+    error = np.linalg.norm(m["leverage"] - best["leverage"]) / np.linalg.norm(best["leverage"])
+    assert m.trust["leverage"].level == (Level.RANKS if error > 0.3 else Level.EXACT)
+    assert (error > 0.3) == (steps < 1000)
+    assert spearmanr(m["leverage"], best["leverage"]).statistic > 0.5
+
+
+def test_a_lasso_without_zeros_is_not_exact_without_an_example_some_coefficient_may_be_zero():
+    x, y = StandardScaler().fit_transform(DIABETES[0]), DIABETES[1]
+    model = Lasso(alpha=0.005, tol=1e-12, max_iter=10**5).fit(x, y)
+    assert np.all(model.coef_)
+    trust = mm.memory_map(model, x, y).trust
+    assert [verdict.level for verdict in trust] == [Level.EXACT, *[Level.ESTIMATED] * 4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [5, 20, 40, 1000])
+def test_ranks_of_kernel_machines_that_stopped_early_are_trusted_no_further_than_measured(steps):
+    x, y = load_breast_cancer(return_X_y=True)
+    x, y = StandardScaler().fit_transform(x)[:300], y[:300]
+    best = mm.memory_map(SVC(tol=1e-8).fit(x, y), x, y)
+    m = mm.memory_map(quietly(SVC(tol=1e-8, max_iter=steps), x, y), x, y)
+    rho = spearmanr(m["sensitivity"], best["sensitivity"]).statistic
+    assert rho >= {Level.ESTIMATED: 0.9, Level.RANKS: 0.4, Level.UNUSABLE: -1}[m.trust["ranks"].level]
+    assert (m.trust["ranks"].level == Level.ESTIMATED) == (steps == 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [3, 30, 100])
+def test_ranks_of_networks_that_stopped_early_are_trusted_no_further_than_measured(steps):
+    x, y = load_breast_cancer(return_X_y=True)
+    x, y = StandardScaler().fit_transform(x)[:250], y[:250]
+    model = MLPClassifier((8,), "tanh", alpha=0.1, max_iter=steps, learning_rate_init=0.01, batch_size=250, tol=0.0,
+                          random_state=1)  # fmt: skip
+    m = mm.memory_map(quietly(model, x, y), x, y)
+    further = model.set_params(solver="lbfgs", warm_start=True, max_iter=4000, tol=1e-12)
+    rho = spearmanr(m["sensitivity"], mm.memory_map(quietly(further, x, y), x, y)["sensitivity"]).statistic
+    assert m.trust["ranks"].level == (Level.UNUSABLE if steps == 3 else Level.RANKS)
+    assert rho >= (0.5 if steps > 3 else -1)
+    assert "of the weights as they are" in str(m.trust["leverage"])
 
 
 def test_both_verdicts_occur():

@@ -103,6 +103,7 @@ _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _NOT_EXACT = 0.005  # from which they are not exact
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
 _LOOSE, _LOST = 1.0, 2.0  # posterior standard deviations each from the optimum, from which ranks are
+_LOOSE_OF_CURVED, _LOST_OF_CURVED = 0.5, 1.5  # of networks and kernel machines
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
@@ -131,9 +132,10 @@ class Verdict:
         return self.level.sizes
 
     def at_most(self, level: Level, reason: str) -> Verdict:
-        """This verdict, or the lower `level`, with one more reason."""
+        """This verdict, or the lower `level`, with one more reason unless it has it."""
         lower = max(self.level, level, key=_ORDER.index)
-        return dataclasses.replace(self, level=lower, reasons=(*self.reasons, reason))
+        reasons = self.reasons if reason in self.reasons else (*self.reasons, reason)
+        return dataclasses.replace(self, level=lower, reasons=reasons)
 
     def __str__(self) -> str:
         about = "" if self.error is None else f"about {self.error:.0%}" if self.error >= 0.005 else "below 1%"
@@ -230,23 +232,46 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
     why = f"the fit stands {remaining_distance(d)} from the optimum"
     moved = ("leverage",) if _leverage_is_of_the_optimum(d) else ()
+    if stands_off_optimum(m) and d.approximation == Approximation.EXACT:
+        yield (*_SIZES, "ranks"), Level.ESTIMATED, why
     if not not_stationary(m):
         if moved and stands_off_optimum(m):
             yield moved, Level.ESTIMATED, why
         return
     yield (*_SIZES, *moved), Level.RANKS, why
-    if stands_off_optimum(m, _LOST):
-        why = "so far from the optimum rank correlations of 0.2 were measured (median)"
-        yield (*_SIZES, "ranks", *moved), Level.UNUSABLE, why
+    if d.nonlinear:
+        yield ("leverage",), Level.EXACT, f"of the weights as they are: {why}"
+    yield from _order_off_optimum(m, moved)
+
+
+def _order_off_optimum(m: ExampleTable, moved: tuple[str, ...]) -> Iterator[_Finding]:
+    d = m.provenance.description
+    curved = d.nonlinear or _is_kernel_machine(d)
+    if stands_off_optimum(m, _LOST_OF_CURVED if curved else _LOST):
+        measured = "0 to 0.2" if curved else "0.2"
+        why = f"so far from the optimum rank correlations of {measured} were measured (median)"
+        yield (*_SIZES, "ranks", *(() if _is_least_squares(d) else moved)), Level.UNUSABLE, why
+    elif curved and stands_off_optimum(m, _LOOSE_OF_CURVED):
+        yield ("ranks",), Level.RANKS, "so far from the optimum rank correlations of 0.4 to 0.9 were measured (medians)"
     elif stands_off_optimum(m, _LOOSE):
         why = "so far from the optimum a quarter of the 5 % most sensitive were those at the optimum (median)"
         yield ("ranks",), Level.RANKS, why
 
 
 def _leverage_is_of_the_optimum(d: Description) -> bool:
-    """Not of least squares, where coefficients do not matter, nor of networks: it is that of the weights they have."""
-    least_squares = d.approximation == Approximation.ACTIVE_SET and d.likelihood == "Gaussian"
-    return not (d.nonlinear or least_squares or d.approximation == Approximation.EXACT)
+    """Not of least squares without coefficients that may be zero, whose curvature is the same anywhere, nor of
+    networks: it is that of the weights they have.
+    """
+    constant = _is_least_squares(d) and d.approximation != Approximation.ACTIVE_SET
+    return not (d.nonlinear or constant or d.approximation == Approximation.EXACT)
+
+
+def _is_least_squares(d: Description) -> bool:
+    return d.posterior.startswith("exact")
+
+
+def _is_kernel_machine(d: Description) -> bool:
+    return d.approximation == Approximation.NONSMOOTH and d.posterior.startswith("Gaussian process")
 
 
 def _no_minimum(m: ExampleTable) -> Iterator[_Finding]:

@@ -39,7 +39,7 @@ def describe(
     aliased = () if rotated else tuple(names[np.any(model.free & ~estimated, axis=1)].tolist())
     return Description(
         model=model.name,
-        approximation=_approximation(exact and not _is_ridge_per_weight(model), at_zero),
+        approximation=_approximation(exact and not _is_ridge_per_weight(model), model.is_sparse or at_zero > 0),
         posterior="exact Gaussian" if exact else f"Laplace, full {_kind_of_information(unit)} information",
         likelihood=type(model.likelihood).__name__,
         prior=model.prior,
@@ -86,7 +86,8 @@ def _algorithm(exact: bool, at_zero: int) -> str:
     return "linear equations, in closed form (the fitted optimum)" if exact else "Newton's method (the fitted optimum)"
 
 
-def _approximation(exact: bool, at_zero: int) -> Approximation:
-    if at_zero:
+def _approximation(exact: bool, sparse: bool) -> Approximation:
+    """Sparse also where no coefficient is at zero: without an example, one can be."""
+    if sparse:
         return Approximation.ACTIVE_SET
     return Approximation.EXACT if exact else Approximation.ONE_STEP
