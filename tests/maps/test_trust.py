@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import (
@@ -23,8 +24,8 @@ from sklearn.linear_model import (
 )
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, LinearSVC
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn_versions import RIDGE_CV
 
@@ -140,11 +141,45 @@ def test_hyperparameters_that_were_chosen_from_the_data_are_said_to_be_held(chos
     assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
 
 
+HELD = {
+    "preprocessing, by StandardScaler, PolynomialFeatures": make_pipeline(
+        StandardScaler(), "passthrough", PolynomialFeatures(), Ridge()
+    ),
+    "class weights, by class_weight='balanced'": LogisticRegression(class_weight="balanced", **TIGHT),
+    "gamma, by gamma='scale'; class weights, by class_weight='balanced'": SVC(class_weight="balanced"),
+    "gamma, by gamma='scale'": SVR(),
+    "mean and scale of the targets, by normalize_y": GaussianProcessRegressor(
+        alpha=1.0, optimizer=None, normalize_y=True
+    ),
+    "the targets' scale, by StandardScaler": TransformedTargetRegressor(Ridge(), transformer=StandardScaler()),
+    "class weights, by class_weight='balanced_subsample'": RandomForestClassifier(
+        10, class_weight="balanced_subsample", random_state=0
+    ),
+    "alpha, by cross-validation; preprocessing, by StandardScaler": make_pipeline(StandardScaler(), RidgeCV()),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("held", HELD)
+def test_what_is_computed_from_all_examples_before_the_fit_is_said_to_be_held(held, tmp_path):
+    m = fitted(HELD[held], LABELS if hasattr(HELD[held], "class_weight") else Y)()
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert f"held at their values: {held}" in m.trust[figure].reasons
+    assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
+
+
+@pytest.mark.parametrize(
+    "model", [SVC(gamma=1.0), SVC(kernel="linear"), LogisticRegression(class_weight={0: 1, 1: 2}, **TIGHT)]
+)
+def test_widths_and_class_weights_that_were_given_are_not(model):
+    assert "held at their values" not in str(fitted(model, LABELS)().trust)
+
+
 @pytest.mark.parametrize(
     "model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})]
 )
 def test_hyperparameters_that_were_given_are_not(model):
-    assert "hyperparameters are held" not in str(fitted(model, Y)().trust)
+    assert "held at their values" not in str(fitted(model, Y)().trust)
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,7 @@ _SIZES = ("sensitivity", "loo_loss", "groups")
 def _held(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
     if d.hyperparameters_held:
-        yield _SIZES, Level.EXACT, f"hyperparameters are held at their values: {d.hyperparameters_held}"
+        yield _SIZES, Level.EXACT, f"held at their values: {d.hyperparameters_held}"
     if d.dispersion_estimated and d.likelihood == "Gaussian":
         yield ("loo_loss",), Level.EXACT, "the noise scale is held at its value"
     if not m.provenance.loss_is_density:

@@ -60,6 +60,17 @@ def has_class_weights(model: Any) -> bool:
     return getattr(model, "class_weight", None) not in (None, "balanced_subsample")
 
 
+def balanced_weights(model: Any) -> str:
+    """Class weights that follow the number of examples, as what a removal holds at its value; empty: none."""
+    balanced = getattr(model, "class_weight", None) in ("balanced", "balanced_subsample")
+    return f"class weights, by class_weight={model.class_weight!r}" if balanced else ""
+
+
+def held_at_value(*names: str) -> str:
+    """`Description.hyperparameters_held` of those that are not empty."""
+    return "; ".join(filter(None, names))
+
+
 def _require_examples(model: Any, examples: Examples | None) -> Examples:
     if examples is None:
         raise ValueError(f"{type(model).__name__} does not keep its training data: pass it, memory_map(model, X, y)")

@@ -47,8 +47,8 @@ class Description:
     `dispersion_estimated` whether `dispersion` was estimated from the data; it is held at its value when examples are
     left out, but for classical measures where `residual_df`, its degrees of freedom, is known;
     `held_fixed` names what a removal holds fixed although a refit would change it ("splits of trees");
-    `hyperparameters_held` names hyperparameters that were chosen from the data and that a removal holds at their
-    values ("alpha, by cross-validation"): a reason of the map's trust;
+    `hyperparameters_held` names what was chosen or computed from the data and what a removal holds at its value
+    ("alpha, by cross-validation", "preprocessing, by StandardScaler"): a reason of the map's trust;
     `cautions` are sentences on what its sizes cannot be trusted for, printed as warnings.
     """
 

@@ -24,7 +24,7 @@ from memorymaps.models.kernels.kernel_functions import vector_inputs
 from memorymaps.models.kernels.kernel_refits import GaussianRefit
 from memorymaps.models.kernels.rounding import Rounding
 from memorymaps.models.linear.design_matrix import Design
-from memorymaps.models.sklearn_targets import numeric_target
+from memorymaps.models.sklearn_targets import held_at_value, numeric_target
 from memorymaps.models.smoothing import FittedErrors
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
@@ -116,7 +116,10 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         coverage=(f"f at {len(y)} training inputs: exact, full covariance",),
         effective_parameters=sum(part.effective_parameters for part in parts),
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
-        hyperparameters_held=CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
+        hyperparameters_held=held_at_value(
+            CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
+            "mean and scale of the targets, by normalize_y" if model.normalize_y else "",
+        ),
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
         cautions=rounding.cautions("alpha", "a larger alpha, or add a WhiteKernel"),
         relative_error=rounding.stated,

@@ -44,7 +44,7 @@ from memorymaps.models.kernels.kernel_functions import (
     with_raw_inputs,
 )
 from memorymaps.models.kernels.support_removal import Machine, SupportRefit, SupportRemovals
-from memorymaps.models.sklearn_targets import apply_class_weights, numeric_target
+from memorymaps.models.sklearn_targets import apply_class_weights, balanced_weights, held_at_value, numeric_target
 from memorymaps.models.smoothing import FittedErrors, smoothed_curvature, with_solver_tolerance
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, ModelKernel
@@ -123,6 +123,7 @@ def _regression(model: Any, examples: Examples) -> SupportVectorPosterior:
         prior=f"kernel {model.kernel}, C = {model.C:.4g}, from the model; flat on the intercept",
         dispersion=phi,
         dispersion_estimated=True,
+        hyperparameters_held=_held(model),
     )
     duals = np.zeros((len(data), 1))
     duals[_support(model, weight), 0] = _dense(model.dual_coef_)[0]
@@ -165,10 +166,17 @@ def _classification(model: Any, examples: Examples) -> SupportVectorPosterior:
         classes=tuple(model.classes_.tolist()),
         dispersion=phi,
         dispersion_estimated=True,
+        hyperparameters_held=_held(model),
         notes=() if classes == 2 else (loss.describe_outputs(model.classes_, "binary machines"),),
     )
     found = _svm_posterior(model, data, weight, scaled, duals, description)
     return dataclasses.replace(found, refits=_clone_refit(model, examples, data.inputs))
+
+
+def _held(model: Any) -> str:
+    """What follows from the examples and is held when some are left out: the kernel's width, class weights."""
+    by_scale = model.gamma == "scale" and model.kernel in ("rbf", "poly", "sigmoid")
+    return held_at_value("gamma, by gamma='scale'" if by_scale else "", balanced_weights(model))
 
 
 def _clone_refit(model: Any, examples: Examples, x: Array) -> CloneRefit:

@@ -178,6 +178,7 @@ def _describe(
         relative_error=rounding_error(linear, structure),
         distance=float(np.linalg.norm(structure.whiten(gradient)) / np.sqrt(max(1.0, effective))),
         polishable=_is_differentiable(model),
+        hyperparameters_held=linear.hyperparameters_held,
         notes=linear.notes,
     )
 

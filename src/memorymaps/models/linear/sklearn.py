@@ -30,7 +30,7 @@ from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import FittedRank, LinearModel
 from memorymaps.models.linear.glm.penalty import ConstantPenalty, ProportionalPenalty
 from memorymaps.models.linear.glm.posterior import LinearPosterior
-from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.models.sklearn_targets import balanced_weights, class_data, held_at_value, numeric_data
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
 _REFITS, _SMALL = 64, 200_000  # refits that a map may make unasked, up to this size of the data
@@ -110,7 +110,9 @@ def _linear(
         l1=None if l1 is None else _on_slopes(model, coefficients.shape, l1),
         shrinkable=_shrinkable(model, coefficients.shape) if sparse else None,
         positive=bool(getattr(model, "positive", False)),
-        hyperparameters_held=next((words for kind, words in _CHOSEN.items() if isinstance(model, kind)), ""),
+        hyperparameters_held=held_at_value(
+            next((words for kind, words in _CHOSEN.items() if isinstance(model, kind)), ""), balanced_weights(model)
+        ),
         **facts,
     )
 

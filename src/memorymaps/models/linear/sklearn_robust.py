@@ -38,6 +38,7 @@ from memorymaps.models.linear.glm.model import LinearModel
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
+from memorymaps.models.sklearn_targets import balanced_weights
 from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
@@ -63,7 +64,8 @@ def _linear(
     return LinearModel(
         name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
         parameters=design.parameters, penalty=_of_weight(penalty, weight), free=free, notes=notes,
-        l1=_of_weight(strength, weight) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None, **facts,
+        l1=_of_weight(strength, weight) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None,
+        hyperparameters_held=balanced_weights(model), **facts,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import preserving_rows
 from memorymaps.data.views import with_inputs
+from memorymaps.models.sklearn_targets import held_at_value
 from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.contract import Description, Marginals, Posterior
 from memorymaps.posteriors.polish import polished
@@ -71,7 +72,13 @@ def _pipeline_posterior(model: Any, examples: Examples) -> Any:
     named = _features(steps, inner.description)
     names = " → ".join(type(step).__name__ for _, step in model.steps)
     note = "Preprocessing steps are held fixed: the map is that of the final estimator."
-    description = dataclasses.replace(named, model=f"scikit-learn Pipeline {names}", notes=(*named.notes, note))
+    fitted = ", ".join(type(step).__name__ for _, step in steps.steps if step not in (None, "passthrough"))
+    description = dataclasses.replace(
+        named,
+        model=f"scikit-learn Pipeline {names}",
+        notes=(*named.notes, note),
+        hyperparameters_held=held_at_value(named.hyperparameters_held, fitted and f"preprocessing, by {fitted}"),
+    )
     return TransformedPosterior(steps, inner, description)
 
 
@@ -94,7 +101,7 @@ def _search_posterior(model: Any, examples: Examples) -> Any:
     if not model.best_params_:
         return found
     chosen = f"{', '.join(model.best_params_)}, by {type(model).__name__}"
-    held = "; ".join(filter(None, (found.description.hyperparameters_held, chosen)))
+    held = held_at_value(found.description.hyperparameters_held, chosen)
     return _described(found, dataclasses.replace(found.description, hyperparameters_held=held))
 
 

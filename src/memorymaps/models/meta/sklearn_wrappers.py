@@ -11,6 +11,7 @@ from sklearn.compose import TransformedTargetRegressor
 
 from memorymaps.core.arrays import Batch
 from memorymaps.data.examples import DataError, Examples
+from memorymaps.models.sklearn_targets import held_at_value
 from memorymaps.posteriors.contract import Posterior
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -47,7 +48,10 @@ def _transformed(model: Any, examples: Examples) -> Posterior:
         "fitted; the transformer is fixed."
     )
     name = f"TransformedTargetRegressor of {inner.description.model}"
-    description = dataclasses.replace(inner.description, model=name, notes=(*inner.description.notes, note))
+    fitted = "" if model.transformer is None else f"the targets' scale, by {type(model.transformer).__name__}"
+    held = held_at_value(inner.description.hyperparameters_held, fitted)
+    notes = (*inner.description.notes, note)
+    description = dataclasses.replace(inner.description, model=name, notes=notes, hyperparameters_held=held)
     described: Posterior = dataclasses.replace(inner, description=description)
     return described
 

@@ -21,7 +21,7 @@ from memorymaps.core.wording import counted
 from memorymaps.data.examples import Examples
 from memorymaps.data.indexed import ExamplesWithRows
 from memorymaps.models.sklearn_leaf_values import own_outputs, trees_of
-from memorymaps.models.sklearn_targets import class_data, numeric_data
+from memorymaps.models.sklearn_targets import balanced_weights, class_data, numeric_data
 from memorymaps.models.trees.forest import FixedStructureForest
 from memorymaps.models.trees.leaf_posterior import LeafPosterior
 from memorymaps.models.trees.training_leaves import (
@@ -216,6 +216,7 @@ def _describe(model: Any, forest: FixedStructureForest, likelihood: Any) -> Desc
         estimator="out_of_bag" if getattr(model, "bootstrap", False) else "cavity",
         cautions=() if getattr(model, "bootstrap", False) else (SPLITS_CAUTION,),
         held_fixed=SPLITS,
+        hyperparameters_held=balanced_weights(model),
         notes=(_OUT_OF_BAG_NOTE if getattr(model, "bootstrap", False) else _FIXED_SPLITS_NOTE,),
     )
 
