@@ -16,9 +16,11 @@ from sklearn.svm import SVC, LinearSVC
 
 import memorymaps as mm
 from memorymaps.analysis.long_steps import _marked
+from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.maps.premises import FAR, GAP_ERROR, GAP_SLOPE, not_stationary
 from memorymaps.maps.provenance import Provenance
 from memorymaps.maps.trust import Level
+from memorymaps.models.linear.newton_methods import newton, online_newton, von
 
 DIABETES = load_diabetes(return_X_y=True)
 rng = np.random.default_rng(0)
@@ -147,6 +149,21 @@ def test_ranks_of_networks_that_stopped_early_are_trusted_no_further_than_measur
     assert m.trust["ranks"].level == (Level.UNUSABLE if steps == 3 else Level.RANKS)
     assert rho >= (0.5 if steps > 3 else -1)
     assert "of the weights as they are" in str(m.trust["leverage"])
+
+
+@pytest.mark.parametrize("method", [newton, online_newton, von])
+def test_iterates_of_newtons_methods_are_trusted_no_further_than_measured(method):
+    x, y = load_breast_cancer(return_X_y=True)
+    x, y = np.c_[np.ones(300), StandardScaler().fit_transform(x)[:300, :8]], y[:300] * 1.0
+    states = list(method(x, y, likelihood=Bernoulli(), prior=0.1, steps=250))
+    best = mm.memory_map(states[-1], x, y)
+    assert best.provenance.description.distance < 1e-5
+    for state in states[:60:4]:
+        m = mm.memory_map(state, x, y)
+        error = np.linalg.norm(m["leverage"] - best["leverage"]) / np.linalg.norm(best["leverage"])
+        assert error < {Level.EXACT: 0.01, Level.ESTIMATED: 0.1}.get(m.trust["leverage"].level, np.inf)
+        rho = spearmanr(m["sensitivity"], best["sensitivity"]).statistic
+        assert rho > {Level.ESTIMATED: 0.9, Level.RANKS: 0.7, Level.UNUSABLE: -1}[m.trust["ranks"].level]
 
 
 def test_both_verdicts_occur():

@@ -243,6 +243,18 @@ def _approximation(model: GLMState, full: bool) -> Approximation:
     return Approximation.ONE_STEP if full else Approximation.OPTIMIZER_STATE
 
 
+def _distance_to_fixed_point(state: GLMState, examples: Examples) -> float:
+    """`‖S^{-1/2}∇L‖/√d` with `d = P − δ tr S⁻¹`, the gradient averaged over `q` if `variational`."""
+    gradient = state.prior * state.mean.reshape(-1)
+    for batch in examples:
+        x, weight = np.asarray(batch.inputs, dtype=float), 1.0 if batch.weight is None else batch.weight[:, None]
+        f, likelihood = state.outputs_and_likelihood(x)
+        gradient = gradient + np.einsum("nc,np->cp", weight * likelihood.error(f, batch.target), x).reshape(-1)
+    full = state.precision if state.precision.ndim == 2 else np.diag(state.precision)
+    effective = len(full) - state.prior * np.trace(np.linalg.inv(full))
+    return float(np.sqrt(gradient @ np.linalg.solve(full, gradient) / max(1.0, effective)))
+
+
 @posterior.register(GLMState)
 def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     full = model.precision.ndim == 2
@@ -256,6 +268,7 @@ def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
         coverage=(f"all {counted(model.mean.size, 'coefficient')}: {'full covariance' if full else 'diagonal'}",),
         classes=tuple(range(len(model.mean))) if isinstance(model.likelihood, Categorical) else (),
         estimator="cavity" if full else "first_order",
+        distance=_distance_to_fixed_point(model, examples),
     )
     likelihood = ExpectedLikelihood(model.likelihood) if model.variational else model.likelihood
     return LinearPosterior(
