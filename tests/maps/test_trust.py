@@ -10,6 +10,7 @@ import pytest
 import statsmodels.api as sm
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import (
@@ -245,6 +246,36 @@ def test_refitted_examples_are_verified():
     some = with_column(m, "refitted", np.arange(N) < 5).trust["sensitivity"]
     assert some.level == Level.RANKS
     assert "5 of 60 examples are verified" in str(some)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delta", [10.0, 2.0])
+def test_a_leverage_near_one_by_approximate_curvature_is_for_ranks_only(delta):
+    torch = pytest.importorskip("torch")
+    x, y = load_breast_cancer(return_X_y=True)
+    x, y = torch.tensor(StandardScaler().fit_transform(x)[:200]), torch.tensor(y[:200])
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(30, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)).double()
+    optimizer = torch.optim.LBFGS(
+        net.parameters(), max_iter=1000, tolerance_grad=1e-8, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def closure():
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(net(x), y, reduction="sum")
+        loss = loss + delta / 2 * sum(p.square().sum() for p in net.parameters())
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    maps = {
+        name: mm.memory_map(net, x, y, likelihood="categorical", posterior=mm.Laplace(name, prior=delta))
+        for name in ("kfac", "full")
+    }
+    assert maps["kfac"].provenance.description.approximation == Approximation.CHECKED_CURVATURE
+    assert np.mean(maps["kfac"]["loo_loss"]) > 1.3 * np.mean(maps["full"]["loo_loss"])
+    assert maps["kfac"].trust["loo_loss"].level == maps["kfac"].trust["sensitivity"].level == R
+    assert maps["full"].trust["loo_loss"].level == S
 
 
 def test_networks():

@@ -109,11 +109,21 @@ def verified_rows(m: ExampleTable) -> Array:
     return m["refitted"] if "refitted" in m.table.column_names else np.zeros(len(m), dtype=bool)
 
 
+def largest_leverage(m: ExampleTable) -> float:
+    """Per output, of examples that were neither refitted nor refined on the exact curvature; 0 if there are none."""
+    refined = m["refined"] if "refined" in m.table.column_names else np.zeros(len(m), dtype=bool)
+    left = m["leverage"][~(refined | verified_rows(m))] / _free_outputs(m)
+    return float(np.max(left, initial=0.0))
+
+
+def _free_outputs(m: ExampleTable) -> int:
+    return max(1, m.provenance.outputs - (m.provenance.description.likelihood == "Categorical"))
+
+
 def long_step_share(m: ExampleTable) -> float:
     """Share of the sensitivity in examples whose own leverage, per output, is too large for one Newton step."""
-    outputs = max(1, m.provenance.outputs - (m.provenance.description.likelihood == "Categorical"))
     sensitivity = np.nan_to_num(m["sensitivity"], posinf=0.0)
-    high = (m["leverage"] / outputs > LONG_STEP_EACH) & ~verified_rows(m)
+    high = (m["leverage"] / _free_outputs(m) > LONG_STEP_EACH) & ~verified_rows(m)
     total = float(np.sum(sensitivity))
     return float(np.sum(sensitivity[high])) / total if total > 0 else 0.0
 
