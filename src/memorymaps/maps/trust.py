@@ -246,13 +246,13 @@ def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     yield from _order_off_optimum(m, moved)
 
 
-def _order_off_optimum(m: ExampleTable, moved: tuple[str, ...]) -> Iterator[_Finding]:
+def _order_off_optimum(m: ExampleTable, leverage: tuple[str, ...]) -> Iterator[_Finding]:
     d = m.provenance.description
     curved = d.nonlinear or _is_kernel_machine(d)
     if stands_off_optimum(m, _LOST_OF_CURVED if curved else _LOST):
         measured = "0 to 0.2" if curved else "0.2"
         why = f"so far from the optimum rank correlations of {measured} were measured (median)"
-        yield (*_SIZES, "ranks", *(() if _is_least_squares(d) else moved)), Level.UNUSABLE, why
+        yield (*_SIZES, "ranks", *(() if _is_least_squares(d) else leverage)), Level.UNUSABLE, why
     elif curved and stands_off_optimum(m, _LOOSE_OF_CURVED):
         yield ("ranks",), Level.RANKS, "so far from the optimum rank correlations of 0.4 to 0.9 were measured (medians)"
     elif stands_off_optimum(m, _LOOSE):
