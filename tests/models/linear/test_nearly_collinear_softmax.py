@@ -155,7 +155,7 @@ def test_rounding_of_the_nearest_columns_is_stated_and_lowers_trust():
     stated = m.provenance.description.relative_error
     assert np.linalg.norm(m["leverage"] - expected) / np.linalg.norm(expected) < stated
     assert stated < 0.1
-    assert m.trust["leverage"].level == "estimated"
+    assert m.trust["leverage"].level in ("estimated", "ranks only")  # the fit stands off its optimum, too
 
 
 def test_directions_that_are_cut_in_spite_of_the_data_are_stated():

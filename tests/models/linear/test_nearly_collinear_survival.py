@@ -118,7 +118,7 @@ def test_rounding_of_the_nearest_columns_is_stated_and_lowers_trust():
     m, expected = mm.memory_map(hazards(x, beta)), mm.memory_map(hazards(plain, beta))["leverage"]
     stated = m.provenance.description.relative_error
     assert np.linalg.norm(m["leverage"] - expected) / np.linalg.norm(expected) < stated < 0.1
-    assert m.trust["leverage"].level == "estimated"
+    assert m.trust["leverage"].level in ("estimated", "ranks only")  # the fit stands off its optimum, too
 
 
 @pytest.mark.parametrize("other", [2 * A - B, np.full(N, 0.3), np.full(N, 1e7)], ids=["combination", "0.3", "1e7"])
