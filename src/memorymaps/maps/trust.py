@@ -75,7 +75,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.CHECKED_CURVATURE: (
         _S, _S, _S, _S, _S, "approximate curvature whose effective parameters agree with the exact one",
     ),
-    Approximation.APPROXIMATE_CURVATURE: (_S, _R, _R, _S, _R, "approximate curvature that was not verified"),
+    Approximation.APPROXIMATE_CURVATURE: (
+        _R, _R, _R, _S, _R, "unverified approximate curvature: leverages of 1.3 to 2.5 times the exact ones measured",
+    ),
     Approximation.SOME_PARAMETERS: (
         _S, _R, _U, _S, _U, "only some of the parameters are covered: the others would change, too",
     ),

@@ -443,7 +443,7 @@ def test_far_fewer_rows_than_effective_parameters_state_an_error_that_contains_t
         for column in MEASURES:
             assert np.mean(np.abs(off[column]) <= 2 * m[f"{column}_se"] + 1e-12) > 0.9
         assert m.trust["ranks"].level in ("not to be used", "ranks only")
-        (words,) = [line for line in m.summary().warnings if "rows are too few for sizes" in line]
+        (words,) = [line for line in m.summary().warnings if "too few for sizes" in line]
         assert ("read not even ranks" in words) == (max_stated(m) >= 3)
 
 
@@ -470,7 +470,7 @@ def test_a_handful_of_rows_says_that_it_saw_next_to_nothing():
 def test_too_few_rows_are_warned_of_with_a_number_that_is_enough():
     net, x, y, prior = small("mlp", "classes")
     few = drawn_map(net, x, y, Sampled(rows=80), prior=prior)
-    (words,) = [line for line in few.summary().warnings if "rows are too few for sizes" in line]
+    (words,) = [line for line in few.summary().warnings if "too few for sizes" in line]
     more = drawn_map(net, x, y, Sampled(rows=int(words.partition("Sampled(rows=")[2].partition(")")[0])), prior=prior)
     assert not any("too few" in line for line in more.summary().warnings)
     assert (more.provenance.description.relative_error or 0) < 0.1
