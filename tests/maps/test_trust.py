@@ -149,7 +149,7 @@ HELD = {
     "class weights, by class_weight='balanced'": LogisticRegression(class_weight="balanced", **TIGHT),
     "gamma, by gamma='scale'; class weights, by class_weight='balanced'": SVC(class_weight="balanced"),
     "gamma, by gamma='scale'": SVR(),
-    "mean and scale of the targets, by normalize_y": GaussianProcessRegressor(
+    "mean and standard deviation of the targets, by normalize_y": GaussianProcessRegressor(
         alpha=1.0, optimizer=None, normalize_y=True
     ),
     "the targets' scale, by StandardScaler": TransformedTargetRegressor(Ridge(), transformer=StandardScaler()),

@@ -118,7 +118,7 @@ def _regression(model: Any, examples: Examples) -> GramPosterior:
         dispersion=float(phi[0]) if len(phi) == 1 else tuple(phi.tolist()),
         hyperparameters_held=held_at_value(
             CHOSEN_BY_EVIDENCE if model.optimizer is not None else "",
-            "mean and scale of the targets, by normalize_y" if model.normalize_y else "",
+            "mean and standard deviation of the targets, by normalize_y" if model.normalize_y else "",
         ),
         notes=(HYPERPARAMETERS_FIXED, *((_NORMALISATION_FIXED,) if model.normalize_y else ())),
         cautions=rounding.cautions("alpha", "a larger alpha, or add a WhiteKernel"),
