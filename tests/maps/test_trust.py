@@ -80,8 +80,9 @@ CASES = {
         lambda: mm.memory_map(LinearRegression().fit(X, Y), X, Y, estimator="first_order"),
         (E, R, R, E, E),
     ),
-    "svm": (fitted(SVC(), LABELS), (S, R, R, S, S)),
-    "several svms": (fitted(SVC(), THREE), (S, R, R, S, S)),
+    "svm": (fitted(SVC(), LABELS), (S, R, R, S, R)),
+    "several svms": (fitted(SVC(), THREE), (S, R, R, S, R)),
+    "svm of a given width": (fitted(SVC(gamma=0.3), LABELS), (S, R, R, S, S)),
     "linear svm": (fitted(LinearSVC(loss="hinge", tol=1e-8, max_iter=100_000), LABELS), (S, R, R, S, S)),
     "squared hinge": (fitted(LinearSVC(tol=1e-8, max_iter=100_000), LABELS), (S, S, S, S, S)),
     "one tree": (fitted(DecisionTreeClassifier(min_samples_leaf=5, random_state=0), LABELS), (S, R, U, U, U)),
@@ -167,6 +168,25 @@ def test_what_is_computed_from_all_examples_before_the_fit_is_said_to_be_held(he
     for figure in ("sensitivity", "loo_loss", "groups"):
         assert f"held at their values: {held}" in m.trust[figure].reasons
     assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
+
+
+def test_groups_are_trusted_less_where_refits_would_change_what_is_held():
+    balanced = fitted(LogisticRegression(class_weight="balanced", **TIGHT), LABELS)()
+    assert balanced.trust["groups"].level == U
+    assert balanced.trust["sensitivity"].level == S
+    assert fitted(SVC(), LABELS)().trust["groups"].level == R
+    numbers = dict(zip(*np.unique(LABELS, return_counts=True), strict=True))
+    given = LogisticRegression(class_weight={k: N / (2 * n) for k, n in numbers.items()}, **TIGHT)
+    m = fitted(given, LABELS)()
+    assert m.trust["groups"].level == S
+    for figure in ("leverage", "sensitivity"):
+        np.testing.assert_allclose(m[figure], balanced[figure], rtol=1e-6)
+    rows = np.flatnonzero(LABELS == 0)[:20]
+    rest = np.setdiff1d(np.arange(N), rows)
+    found = m.leave_out({"most of a class": m["id"][rows]})
+    refitted = clone(given).fit(X[rest], LABELS[rest]).predict_proba(X)[:, 1]
+    change = np.abs(refitted - given.predict_proba(X)[:, 1])[rows].sum()
+    assert found["sensitivity"][0] == pytest.approx(change, rel=0.02)
 
 
 @pytest.mark.parametrize(
