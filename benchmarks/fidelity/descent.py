@@ -34,18 +34,21 @@ from memorymaps.posteriors.registry import posterior
 BATCH = 100
 WHOLE = 8000  # parameters of which the matrix is held
 NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
+DRAWS, MOST_BACK = 12, 3  # of examples, in a round; steps on some, at least, where more of them did not help all
+EVEN = 0.1  # of the mean error, added to each where examples are drawn by it
 LEFT = 0.01  # of the gradient that the absence of examples makes: a retraining has arrived
 SADDLE = -0.02  # eigenvalues of S̃⁻¹H below
 Solve = Callable[[np.ndarray], np.ndarray]
 
 
 class Objective:
-    """`Σ_{i kept} ℓ_i + δ‖θ‖²/2`, its change from `θ₀` summed from each example's; counts its passes."""
+    """`Σ_{i kept} w_i ℓ_i + δ‖θ‖²/2`, its change from `θ₀` summed from each example's; counts its passes."""
 
     def __init__(self, net: nn.Module, x: torch.Tensor, y: torch.Tensor, delta: float, theta: np.ndarray,
-                 batch: int = BATCH):  # fmt: skip
+                 batch: int = BATCH, weights: torch.Tensor | None = None):  # fmt: skip
         self.net, self.x, self.y, self.delta, self.batch = net, x, y, delta, batch
-        self.passes, self.products = 0, 0
+        self.weights = torch.ones(len(x), dtype=torch.float64) if weights is None else weights
+        self.passes, self.products, self.rows = 0, 0, torch.arange(len(x))  # rows: of all examples, where drawn
         self.tilt, self.single = np.zeros(len(theta)), (copy.deepcopy(net).float(), x.float())
         self.move_to(theta)
 
@@ -67,7 +70,8 @@ class Objective:
             vector_to_parameters(torch.tensor(theta).to(like), net.parameters())
 
     def _losses(self, rows: torch.Tensor) -> torch.Tensor:
-        return nn.functional.cross_entropy(self.net(self.x[rows]).double(), self.y[rows], reduction="none")
+        losses = nn.functional.cross_entropy(self.net(self.x[rows]).double(), self.y[rows], reduction="none")
+        return self.weights[rows] * losses
 
     def change(self, theta: np.ndarray, kept: torch.Tensor) -> tuple[float, np.ndarray]:
         """Value and gradient at `θ`."""
@@ -94,11 +98,34 @@ class Objective:
         parameters = list(net.parameters())
         along, total = torch.tensor(v).to(x), self.delta * v
         for rows in torch.arange(len(x)).split(self.batch):
-            loss = nn.functional.cross_entropy(net(x[rows]), self.y[rows], reduction="sum")
-            gradient = torch.autograd.grad(loss, parameters, create_graph=True)
+            losses = nn.functional.cross_entropy(net(x[rows]), self.y[rows], reduction="none")
+            gradient = torch.autograd.grad(losses @ self.weights[rows].to(x), parameters, create_graph=True)
             found = torch.autograd.grad(parameters_to_vector(gradient) @ along, parameters)
             total = total + torch.cat([each.reshape(-1) for each in found]).double().numpy()
         return total
+
+    def drawn(self, examples: int, gradient: np.ndarray, seed: int) -> Objective:
+        """About that many of the examples, by their errors, `w = 1/q`; its gradient at the origin is that of all.
+
+        Its minimum is a step toward the minimum of all [Shamir, Srebro & Zhang 2014], at a share of the passes.
+        """
+        errors = -torch.expm1(-self.losses)
+        q = inclusion(errors + EVEN * errors.mean(), examples)
+        drawn = chosen(q, seed)
+        few = Objective(self.net, self.x[drawn], self.y[drawn], self.delta, self.origin, self.batch, 1 / q[drawn])
+        few.rows = drawn
+        few.take(gradient)
+        return few
+
+    def less(self, removed: list[int]) -> Objective:
+        """With a weight smaller by one of these rows of all examples, as far as they were drawn."""
+        rest = copy.copy(self)
+        rest.weights = self.weights - torch.isin(self.rows, torch.tensor(removed)).double()
+        return rest
+
+    def take(self, gradient: np.ndarray) -> None:
+        """Make this the gradient at the origin, by the linear term."""
+        self.tilt = self.tilt + self.gradient() - gradient
 
     def means(self, theta: np.ndarray, rows: list[int]) -> np.ndarray:
         """Probabilities of some examples `[n, c]`."""
@@ -137,7 +164,7 @@ def whole(objective: Objective, rows: int, seed: int) -> Solve:
     roots = Categorical().fisher_root(f, y).mT
     traces = roots.square().sum((1, 2))
     q = (rows / roots.shape[1] * traces / traces.sum()).clamp(max=1)
-    drawn = torch.nonzero(torch.rand(len(q), generator=torch.Generator().manual_seed(seed), dtype=q.dtype) < q)[:, 0]
+    drawn = chosen(q, seed)
     scaled = (roots[drawn] / q[drawn].sqrt()[:, None, None]).to(x)
     total = torch.zeros(len(objective.origin), len(objective.origin), dtype=x.dtype)
     for part in zip(x[drawn].split(200), scaled.split(200), strict=True):
@@ -147,6 +174,22 @@ def whole(objective: Objective, rows: int, seed: int) -> Solve:
     total.diagonal().add_(objective.delta)
     factor = cho_factor(total.numpy(), lower=True)
     return lambda g: cho_solve(factor, g)
+
+
+def inclusion(sizes: torch.Tensor, expected: int) -> torch.Tensor:
+    """Probabilities `min(1, s·size)` whose sum is `expected`."""
+    if expected >= len(sizes):
+        return torch.ones_like(sizes)
+    largest = sizes.sort(descending=True).values
+    rest = largest.flip(0).cumsum(0).flip(0)  # of each and all below
+    ones = int((largest * (expected - torch.arange(len(sizes))) > rest).cumprod(0).sum())
+    return (sizes * (expected - ones) / rest[ones]).clamp(max=1)
+
+
+def chosen(probabilities: torch.Tensor, seed: int) -> torch.Tensor:
+    """Rows, each drawn with its own probability."""
+    uniform = torch.rand(len(probabilities), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.nonzero(uniform < probabilities)[:, 0]
 
 
 def jacobian_rows(net: nn.Module, x: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
@@ -220,7 +263,7 @@ def iterates(objective: Objective, kept: torch.Tensor, solve: Solve, steps: int)
         step = solve(change(theta)[1])
         theta, before, taken = theta - step, size, taken + 1
         gradient = change(theta)[1]
-        size = float(max(gradient @ solve(gradient), 0)) ** 0.5
+        size = max(float(gradient @ solve(gradient)), 0.0) ** 0.5
         if not size < 0.9 * before:
             return
         yield theta, size
@@ -237,6 +280,44 @@ def descended(objective: Objective, solve: Solve, steps: int, reached: float = R
     return sizes[0], sizes[-1]
 
 
+def descended_by_few(
+    objective: Objective, few: Objective, gradient: np.ndarray, solve: Solve, steps: int, reached: float = REACHED
+) -> tuple[float, float]:
+    """Move the origin by L-BFGS on few examples, `DRAWS` times, each on others and with the gradient of all."""
+    sizes = [norm(gradient, solve)]
+    for seed in range(DRAWS):
+        path = [theta for theta, _ in iterates(few, torch.arange(len(few.x)), solve, steps)]
+        taken, value, gradient = lower(objective, path)
+        sizes.append(norm(gradient, solve))
+        print(f"<!-- {taken} of {len(path) - 1} steps by {len(few.x)} examples: {value:.3g}, {sizes[-1]:.2g} sd, "
+              f"{time.process_time():.0f} s -->", flush=True)  # fmt: skip
+        if sizes[-1] < reached:
+            break
+        steps = max(taken, MOST_BACK) if taken < len(path) - 1 else steps
+        few = objective.drawn(len(few.x), gradient, objective.passes + seed)
+    return sizes[0], sizes[-1]
+
+
+def lower(objective: Objective, path: list[np.ndarray]) -> tuple[int, float, np.ndarray]:
+    """Move the origin to the end of a path, or to its half, quarter, …, the first at which the objective is lower.
+
+    The number of steps to it, the change of the objective, and the gradient there.
+    """
+    everything, taken = torch.arange(len(objective.x)), len(path) - 1
+    while taken:
+        value, gradient = objective.change(path[taken], everything)
+        if value < 0:
+            objective.move_to(path[taken])
+            return taken, value, gradient
+        taken //= 2
+    return 0, 0.0, objective.gradient()
+
+
+def norm(gradient: np.ndarray, solve: Solve) -> float:
+    """Of a gradient, in posterior standard deviations."""
+    return max(float(gradient @ solve(gradient)), 0.0) ** 0.5
+
+
 class Round(NamedTuple):
     """Of a descent: the gradient at first and at its end, the inverse Hessian, and whether it ended at the minimum."""
 
@@ -249,18 +330,24 @@ class Round(NamedTuple):
 
 def rounds(
     objective: Objective, precondition: Callable[[int], Solve], directions: int, numbers: Sequence[int], steps: int,
-    reached: float = REACHED,
+    reached: float = REACHED, examples: int | None = None, near: float = NEAR,
 ) -> Iterator[Round]:  # fmt: skip
     """Rounds of L-BFGS, each with `S̃⁻¹` at its start, corrected near the minimum; the last one arrives there.
 
     Arrived: a corrected round without a direction of negative curvature that ends with a gradient below `reached`.
+    With `examples`, steps and products are of so many of them, drawn anew in each round, and the gradient of all.
+    Near: below `near` posterior standard deviations.
     """
     for number in numbers:
         inverse, gradient = Inverse(precondition(number), None), objective.gradient()
-        if gradient @ inverse.solve(gradient) < NEAR**2 and directions:
-            inverse = with_hessian(objective, inverse.solve, gradient, directions)
-            leave_saddle(objective, inverse.negative)
-        first, last = descended(objective, inverse.solve, steps, reached)
+        taken = objective if examples is None else objective.drawn(examples, gradient, number)
+        if norm(gradient, inverse.solve) < near and directions:
+            inverse = with_hessian(taken, inverse.solve, gradient, directions)
+            leave_saddle(taken, inverse.negative)
+        if taken is objective:
+            first, last = descended(objective, inverse.solve, steps, reached)
+        else:
+            first, last = descended_by_few(objective, taken, gradient, inverse.solve, steps, reached)
         convex = inverse.negative is not None and not len(inverse.negative)
         yield Round(number, first, last, inverse.solve, convex and last < reached)
         if convex and last < reached:
@@ -273,12 +360,13 @@ class Without(NamedTuple):
     objective: Objective
     kept: torch.Tensor
     solve: Solve
+    removed: list[int]
 
     @classmethod
     def of(cls, objective: Objective, solve: Solve, removed: list[int]) -> Without:
         """With the rows of these examples taken out of the inverse."""
         kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
-        return cls(objective, kept, without_rows(solve, own_rows(objective, removed)))
+        return cls(objective, kept, without_rows(solve, own_rows(objective, removed)), removed)
 
     def iterates(self, steps: int) -> Iterator[tuple[np.ndarray, float]]:
         """`(θ, gradient)` from the origin to `LEFT` of the first gradient."""
@@ -286,6 +374,23 @@ class Without(NamedTuple):
         for theta, size in iterates(self.objective, self.kept, self.solve, steps):
             yield theta, size
             first = size if np.isinf(first) else first
+            if size <= LEFT * first:
+                return
+
+    def iterates_by_few(self, few: Objective, steps: int) -> Iterator[tuple[np.ndarray, float]]:
+        """The same by L-BFGS on few examples with the gradient of all, `DRAWS` times at most."""
+        rest, theta = few.less(self.removed), self.objective.origin
+        gradient = self.objective.change(theta, self.kept)[1]
+        first = size = norm(gradient, self.solve)
+        yield theta, first
+        for _ in range(DRAWS):
+            rest.move_to(theta)
+            rest.take(gradient)
+            descended(rest, self.solve, steps, LEFT * 10 * size)  # to 3 % of the gradient at most
+            theta = rest.origin
+            gradient = self.objective.change(theta, self.kept)[1]
+            size = norm(gradient, self.solve)
+            yield theta, size
             if size <= LEFT * first:
                 return
 

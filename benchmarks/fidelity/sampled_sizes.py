@@ -13,6 +13,8 @@ the example be settled all the same: by the change that the second half of the s
 would make (`LATE`, `AHEAD`). What was left of the gradient at the minimum is taken off as a linear term; `--rounds 0`
 takes off all that training left, wherever it ended [Bae et al. 2022, the proximal Bregman objective]. The inverse
 Hessian makes it quick and decides nothing: the gradient is that of all the data, in double precision with `--double`.
+With `--examples`, steps and products are of so many of them, drawn by their errors, with the gradient of all
+[Shamir, Srebro & Zhang 2014]; it decides arrival all the same, and near the minimum three steps on each draw are best.
 Products and maps are in single precision. Examples are drawn by share of sensitivity and at random in turn, so that any
 beginning of the journal is a sample of the same design: a stopped run goes on.
 
@@ -30,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from descent import LEFT, Objective, Solve, Without, preconditioner, rounds, with_hessian
+from descent import LEFT, NEAR, Objective, Solve, Without, preconditioner, rounds, with_hessian
 from real_size import data, lenet, train
 from scipy.stats import spearmanr
 from torch import nn
@@ -75,8 +77,16 @@ def trained(a: argparse.Namespace) -> tuple[Objective, Solve]:
         torch.save((theta, done), kept)
     objective = Objective(net, x, y, a.share * a.n, theta)
     precondition = functools.partial(preconditioner, objective, a.rows)
-    solve = settled(objective, precondition(done + 1), a.directions) if not a.rounds else None
-    for each in rounds(objective, precondition, a.directions, range(done + 1, done + 1 + a.rounds), a.round):
+    solve = settled(objective, precondition(done + 1), a.directions, a.examples) if not a.rounds else None
+    for each in rounds(
+        objective,
+        precondition,
+        a.directions,
+        range(done + 1, done + 1 + a.rounds),
+        a.round,
+        examples=a.examples,
+        near=a.near,
+    ):
         torch.save((objective.origin, each.number), kept)
         print(f"<!-- ‖∇L‖ = {each.first:.2g} → {each.last:.2g} sd, {objective.passes} passes, "
               f"{objective.products} products, {time.process_time():.0f} s -->", flush=True)  # fmt: skip
@@ -87,12 +97,13 @@ def trained(a: argparse.Namespace) -> tuple[Objective, Solve]:
     return objective, solve or each.solve
 
 
-def settled(objective: Objective, solve: Solve, directions: int) -> Solve:
-    """Take off the gradient that training left; the inverse Hessian, corrected along it."""
+def settled(objective: Objective, solve: Solve, directions: int, examples: int | None) -> Solve:
+    """Take off the gradient that training left; the inverse Hessian, corrected along it, by so many examples."""
     gradient = objective.gradient()
     print(f"<!-- ‖∇L‖ = {float(gradient @ solve(gradient)) ** 0.5:.2g} sd, taken off -->", flush=True)
     objective.settle()
-    return with_hessian(objective, solve, gradient, directions).solve
+    taken = objective if examples is None else objective.drawn(examples, gradient, 0)
+    return with_hessian(taken, solve, gradient, directions).solve
 
 
 def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:
@@ -103,11 +114,11 @@ def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:
     return list(dict.fromkeys(row for pair in both for row in pair))[:k]
 
 
-def retrained(objective: Objective, solve: Solve, row: int, steps: int) -> dict[str, Any]:
+def retrained(objective: Objective, few: Objective | None, solve: Solve, row: int, steps: int) -> dict[str, Any]:
     """What is kept of one retraining: the example's mean at first and at the end, and the gradient there."""
     before, clock = objective.passes, time.process_time()
     means, sizes, without = [], [], Without.of(objective, solve, [row])
-    for theta, size in without.iterates(steps):
+    for theta, size in without.iterates(steps) if few is None else without.iterates_by_few(few, steps):
         means.append(objective.means(theta, [row]))
         sizes.append(size)
     ahead = objective.means(theta + without.newton_step(theta), [row])
@@ -152,8 +163,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of L-BFGS at the end of training, at most")
     parser.add_argument("--rows", type=int, default=2000, help="of the posteriors that precondition")
     parser.add_argument("--directions", type=int, default=100, help="of the Hessian, near the minimum")
+    parser.add_argument("--near", type=float, default=NEAR, help="sd of the gradient, below which they are found")
     parser.add_argument("--error", type=float, default=0.1, help="asked of the map that is compared")
     parser.add_argument("--round", type=int, default=STEPS, help="steps of such a round")
+    parser.add_argument("--examples", type=int, help="of which the rounds' steps and products are, drawn anew in each")
     parser.add_argument("--steps", type=int, default=40, help="of each retraining")
     parser.add_argument("--beside", action="append", default=[], help="structures that are compared too")
     parser.add_argument("--net", choices=NETS, default="lenet", help="relu: LeNet5 with ReLUs and maximum pooling")
@@ -173,10 +186,11 @@ def main() -> None:
     done = {each["row"]: each for each in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
     wanted = in_turn(m["sensitivity"], a.k)
     objective.settle()
+    few = objective.drawn(a.examples, np.zeros(len(objective.origin)), 0) if a.examples else None
     with path.open("a") as file:
         for row in wanted:
             if row not in done:
-                done[row] = retrained(objective, solve, row, a.steps)
+                done[row] = retrained(objective, few, solve, row, a.steps)
                 print(json.dumps(done[row]), file=file, flush=True)
     passes = [done[row]["passes"] for row in wanted]
     print(f"<!-- passes a retraining {np.mean(passes):.0f} -->")
