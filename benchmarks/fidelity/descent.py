@@ -378,7 +378,7 @@ class Without(NamedTuple):
                 return
 
     def iterates_by_few(self, few: Objective, steps: int) -> Iterator[tuple[np.ndarray, float]]:
-        """The same by L-BFGS on few examples with the gradient of all, `DRAWS` times at most."""
+        """The same by L-BFGS on few examples with the gradient of all, as long as that falls, `DRAWS` times at most."""
         rest, theta = few.less(self.removed), self.objective.origin
         gradient = self.objective.change(theta, self.kept)[1]
         first = size = norm(gradient, self.solve)
@@ -387,11 +387,11 @@ class Without(NamedTuple):
             rest.move_to(theta)
             rest.take(gradient)
             descended(rest, self.solve, steps, LEFT * 10 * size)  # to 3 % of the gradient at most
-            theta = rest.origin
+            theta, before = rest.origin, size
             gradient = self.objective.change(theta, self.kept)[1]
             size = norm(gradient, self.solve)
             yield theta, size
-            if size <= LEFT * first:
+            if size <= LEFT * first or size > 0.9 * before:
                 return
 
     def newton_step(self, theta: np.ndarray) -> np.ndarray:
