@@ -34,7 +34,7 @@ from memorymaps.posteriors.registry import posterior
 BATCH = 100
 WHOLE = 8000  # parameters of which the matrix is held
 NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
-DRAWS, MOST_BACK = 12, 3  # of examples, in a round; steps on some, at least, where more of them did not help all
+DRAWS, FEWEST = 12, 3  # samples of examples in a round; steps on each, where more did not lower the objective of all
 EVEN = 0.1  # of the mean error, added to each where examples are drawn by it
 LEFT = 0.01  # of the gradient that the absence of examples makes: a retraining has arrived
 SADDLE = -0.02  # eigenvalues of S̃⁻¹H below
@@ -293,7 +293,7 @@ def descended_by_few(
               f"{time.process_time():.0f} s -->", flush=True)  # fmt: skip
         if sizes[-1] < reached:
             break
-        steps = max(taken, MOST_BACK) if taken < len(path) - 1 else steps
+        steps = max(taken, FEWEST) if taken < len(path) - 1 else steps
         few = objective.drawn(len(few.x), gradient, objective.passes + seed)
     return sizes[0], sizes[-1]
 

@@ -105,8 +105,8 @@ _ENOUGH = 10  # retrained examples from which a figure of the map can be called 
 _LARGE_ERROR = 0.3  # relative error from which sizes are not meaningful
 _NOT_EXACT = 0.005  # from which they are not exact
 _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # from such stated errors on
-_LOOSE, _LOST = 1.0, 2.0  # posterior standard deviations each from the optimum, from which ranks are
-_LOOSE_OF_CURVED, _LOST_OF_CURVED = 0.5, 1.5  # of networks and kernel machines
+_LOOSE, _LOST = 1.0, 2.0  # distances from the optimum from which ranks are "ranks only", and nothing is to be used
+_LOOSE_OF_CURVED, _LOST_OF_CURVED = 0.5, 1.5  # the same of networks and kernel machines
 _NEAR_ONE = 0.8  # leverage per output from which left-out losses of approximate curvature were wrong; 0.61: 5 % off
 _CHANGED_BY_GROUPS = (  # held, though refits without a group would change it (benchmarks/fidelity/held.py)
     (
@@ -246,17 +246,17 @@ def _held(m: ExampleTable) -> Iterator[_Finding]:
 def _not_at_optimum(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
     why = f"the fit stands {remaining_distance(d)} from the optimum"
-    moved = ("leverage",) if _leverage_is_of_the_optimum(d) else ()
+    leverage = ("leverage",) if _leverage_is_of_the_optimum(d) else ()
     if stands_off_optimum(m) and d.approximation == Approximation.EXACT:
         yield (*_SIZES, "ranks"), Level.ESTIMATED, why
     if not not_stationary(m):
-        if moved and stands_off_optimum(m):
-            yield moved, Level.ESTIMATED, why
+        if leverage and stands_off_optimum(m):
+            yield leverage, Level.ESTIMATED, why
         return
-    yield (*_SIZES, *moved), Level.RANKS, why
+    yield (*_SIZES, *leverage), Level.RANKS, why
     if d.nonlinear:
         yield ("leverage",), Level.EXACT, f"of the weights as they are: {why}"
-    yield from _order_off_optimum(m, moved)
+    yield from _order_off_optimum(m, leverage)
 
 
 def _order_off_optimum(m: ExampleTable, leverage: tuple[str, ...]) -> Iterator[_Finding]:
