@@ -79,7 +79,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
         _R, _R, _R, _S, _R, "unverified approximate curvature: leverages of 1.3 to 2.5 times the exact ones measured",
     ),
     Approximation.SOME_PARAMETERS: (
-        _S, _R, _U, _S, _U, "only some of the parameters are covered: the others would change, too",
+        _R, _R, _U, _S, _U,
+        "only some of the parameters are covered, the others would change, too: "
+        "leverages of 0.1 to 0.4 of all parameters' measured",
     ),
     Approximation.OPTIMIZER_STATE: (
         _R, _R, _U, _S, _U, "curvature from the optimiser's state: left-out losses of it were measured to be wrong",

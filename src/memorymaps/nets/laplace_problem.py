@@ -18,6 +18,7 @@ from memorymaps.nets.autograd.network import Network
 from memorymaps.nets.autograd.parameter_blocks import ParameterBlock, ParameterGroup
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.distributed.shares import ranks_in
+from memorymaps.nets.jacobian.linearity import is_linear
 from memorymaps.nets.jacobian.products import (
     STRATEGIES,
     JacobianSite,
@@ -89,6 +90,13 @@ class LaplaceProblem:
         """How products with the Jacobian of a whole batch are computed, tried on the first examples."""
         found = self._tried(lambda inputs, _: select_product_strategy(self.site, inputs))
         return max(found, key=STRATEGIES.index)
+
+    @functools.cached_property
+    def is_linear(self) -> bool:
+        """Whether outputs are linear in the covered parameters, those of one layer, tried on the first examples."""
+        if len(self.blocks) > 1:
+            return False
+        return all(self._tried(lambda inputs, _: is_linear(self.network, self.site.values, inputs)))
 
     @functools.cached_property
     def has_second_derivatives(self) -> bool:

@@ -5,15 +5,19 @@ Variances are computed by its own public functions, on batches small enough for 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from laplace.baselaplace import BaseLaplace, FullLaplace, FunctionalLaplace
+from laplace.baselaplace import BaseLaplace, FullLaplace, ParametricLaplace
 from laplace.lllaplace import LLLaplace
 from laplace.subnetlaplace import SubnetLaplace
+from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
+from memorymaps.core.arrays import Batch
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
@@ -25,12 +29,14 @@ from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.checks.network_checks import check_outputs
 from memorymaps.nets.data.loaders import from_anything
+from memorymaps.nets.laplace.cautions import frozen_parameters
 from memorymaps.nets.parameter_bits import module_state, tensor_state
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description, Marginals
 from memorymaps.posteriors.model_state import parameters_of
 from memorymaps.posteriors.registry import examples_for, posterior, training_data
 
+_SAMPLE = 200  # examples by which effective parameters are counted
 _MAX_JACOBIAN_NUMBERS = 2**26  # largest number of values in the Jacobians of one chunk: 256 MB in single precision
 
 
@@ -70,10 +76,43 @@ def _approximation(model: BaseLaplace) -> Approximation:
     return Approximation.EXACT_CURVATURE if isinstance(model, FullLaplace) else Approximation.APPROXIMATE_CURVATURE
 
 
+def _distance(fitted: LaplaceTorchPosterior, examples: Examples) -> float:
+    """`√(∇Lᵀ Σ ∇L/d)`: posterior standard deviations for each of the `d` effective parameters, by a sample of rows."""
+    model = fitted.fitted
+    total = model.prior_precision_diag * _of_posterior(model, model.mean - model.prior_mean)
+    for batch in examples:
+        with evaluation_mode(fitted.network.module):
+            total = total + _gradient(fitted, batch)
+    squared = model.functional_variance(total[None, None]).clamp(min=0)
+    sample = examples.sample(_SAMPLE)
+    found = fitted.marginals(sample.inputs)
+    curvature = fitted.likelihood.curvature(torch.as_tensor(found.f), torch.as_tensor(sample.target))
+    effective = len(examples) * float((to_numpy(curvature) * found.variance).sum((1, 2)).mean())
+    return float(squared.sqrt()) / math.sqrt(max(1.0, effective))
+
+
+def _gradient(fitted: LaplaceTorchPosterior, batch: Batch) -> Tensor:
+    """`−Σ_i J_iᵀe_i` of a batch, over the parameters of the posterior."""
+    model = fitted.fitted
+    parameters = list(model.model.last_layer.parameters()) if isinstance(model, LLLaplace) else model.params
+    with torch.enable_grad():
+        f = fitted.network.outputs(fitted.network.to_device(batch.inputs))
+        error = fitted.likelihood.error(f.detach().double(), torch.as_tensor(batch.target, device=f.device))
+        found = parameters_to_vector(torch.autograd.grad(f, parameters, error.to(f)))
+    return _of_posterior(model, found)
+
+
+def _of_posterior(model: Any, values: Tensor) -> Tensor:
+    """Those of a subnetwork's parameters among all the network's; all of them for other posteriors."""
+    return values[model.backend.subnetwork_indices] if isinstance(model, SubnetLaplace) else values
+
+
 @posterior.register(BaseLaplace)
 def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
-    if isinstance(model, FunctionalLaplace):
-        raise TypeError("FunctionalLaplace has no parameter posterior: fit laplace.Laplace with another structure")
+    if not isinstance(model, ParametricLaplace):
+        raise TypeError(
+            f"{type(model).__name__} has no parameter posterior: fit laplace.Laplace with another structure"
+        )
     likelihood = _likelihood(model)
     network = Network(model.model, likelihood)
     _check_outputs(network, next(iter(examples)).inputs)
@@ -88,10 +127,13 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
         prior=f"δ = {float(delta.min()):.4g}" + (f" … {float(delta.max()):.4g}" if len(delta) > 1 else ""),
         algorithm="the trained network (a stationary point)",
         classes=tuple(range(model.n_outputs)) if isinstance(likelihood, Categorical) else (),
+        hyperparameters_held=frozen_parameters(model.model),
+        nonlinear=not isinstance(model, LLLaplace),
         estimator="cavity" if exact else "first_order",
         notes=() if exact else ("Curvature is approximate: sizes by the first-order estimator, read them as ranks.",),
     )
-    return LaplaceTorchPosterior(model, network, description)
+    found = LaplaceTorchPosterior(model, network, description)
+    return replace(found, description=replace(description, distance=_distance(found, examples)))
 
 
 def _check_outputs(network: Network, inputs: Any) -> None:

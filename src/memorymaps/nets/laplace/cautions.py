@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
+from memorymaps.core.wording import counted
 from memorymaps.nets.curvature.structure import CurvatureStructure
 from memorymaps.nets.laplace_problem import LaplaceProblem
 
@@ -26,9 +29,26 @@ def structure_name(problem: LaplaceProblem, structure: CurvatureStructure) -> st
     return structure.name + (f" ({', '.join(named)})" if other else "")
 
 
+def num_trained(problem: LaplaceProblem) -> int:
+    """Number of parameters that require a gradient."""
+    return sum(p.numel() for p in problem.network.module.parameters() if p.requires_grad)
+
+
+def held(problem: LaplaceProblem) -> str:
+    """What leaving an example out holds although it may come from the data: a prior by evidence, frozen parameters."""
+    prior = "prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else ""
+    return "; ".join(filter(None, (prior, frozen_parameters(problem.network.module))))
+
+
+def frozen_parameters(module: nn.Module) -> str:
+    """How many there are, empty if none."""
+    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    return counted(frozen, "frozen parameter") if frozen else ""
+
+
 def subset_cautions(problem: LaplaceProblem) -> tuple[str, ...]:
     """A caution where parameters that were trained are held fixed."""
-    trained = sum(p.numel() for p in problem.network.module.parameters() if p.requires_grad)
+    trained = num_trained(problem)
     if problem.num_parameters == trained:
         return ()
     return (_SUBSET.format(covered=problem.num_parameters, trained=trained),)

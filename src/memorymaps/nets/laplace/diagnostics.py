@@ -18,7 +18,7 @@ from memorymaps.nets.curvature.active_set import TRUSTED_FRACTION
 from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, preconditioner
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
-from memorymaps.nets.laplace.cautions import structure_name, subset_cautions, unreached_notes
+from memorymaps.nets.laplace.cautions import held, num_trained, structure_name, subset_cautions, unreached_notes
 from memorymaps.nets.laplace.saddle import lowest_curvature
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.approximation import Approximation
@@ -70,8 +70,8 @@ def posterior_description(
         classes=_classes(problem),
         effective_parameters=effective,
         distance=distance,
-        hyperparameters_held="prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else "",
-        nonlinear=len(problem.blocks) > 1 and estimate.loo_bounded,
+        hyperparameters_held=held(problem),
+        nonlinear=not problem.is_linear and estimate.loo_bounded,
         estimator=estimator,
         relative_error=with_rounding(estimate.relative_error, rounding),
         size_errors=_sizes_with_rounding(estimate.size_errors, rounding),
@@ -107,15 +107,15 @@ def _sizes_with_rounding(errors: tuple[float, float] | None, rounding: float) ->
 
 def _approximation(problem: LaplaceProblem, estimator: str, estimate: CurvatureEstimate[Any]) -> Approximation:
     """The kind of posterior that a Laplace approximation of these parameters is."""
-    if problem.num_parameters < sum(v.numel() for v in problem.network.module.parameters()):
+    if problem.num_parameters < num_trained(problem):
         return Approximation.SOME_PARAMETERS
     if estimator == "first_order":
         return Approximation.APPROXIMATE_CURVATURE
     if estimate.exact_trace_fraction < 1.0 or not estimate.loo_bounded:
         return Approximation.CHECKED_CURVATURE
-    linear = len(problem.blocks) == 1
-    gaussian = isinstance(problem.network.likelihood, Gaussian)
-    return Approximation.EXACT_CURVATURE if not linear else Approximation.EXACT if gaussian else Approximation.ONE_STEP
+    if not problem.is_linear:
+        return Approximation.EXACT_CURVATURE
+    return Approximation.EXACT if isinstance(problem.network.likelihood, Gaussian) else Approximation.ONE_STEP
 
 
 def _averaged_prior_note(problem: LaplaceProblem, structure: CurvatureStructure) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class NetworkPosterior:
 
     @property
     def _query_caution(self) -> str:
-        complete = len(self.problem.blocks) == 1 or isinstance(self.covariance, HessianCovariance)
+        complete = self.problem.is_linear or isinstance(self.covariance, HessianCovariance)
         return "" if complete else _GAUSS_NEWTON
 
     def tangent_kernel(self, inputs: Any) -> Array:

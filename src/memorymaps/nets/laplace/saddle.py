@@ -36,11 +36,11 @@ _ACCURACY = 0.1  # of the lowest eigenvalue
 def lowest_curvature(problem: LaplaceProblem) -> float:
     """The lowest eigenvalue of `D^{−1/2} H D^{−1/2}`; 0 where it is not computed.
 
-    It is not for networks of one layer, which are linear in their parameters, without second derivatives, where it
+    It is not for networks that are linear in their parameters, without second derivatives, where it
     takes more than a second, or where Lanczos does not converge.
     """
     p = problem.num_parameters
-    if len(problem.blocks) == 1 or not _is_affordable(problem, p if p <= _MOST else _PRODUCTS):
+    if problem.is_linear or not _is_affordable(problem, p if p <= _MOST else _PRODUCTS):
         return 0.0
     return (by_matrix if p <= _MOST else by_products)(in_memory(problem))
 
