@@ -14,6 +14,7 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.expected import ExpectedLikelihood
 from memorymaps.core.likelihoods.exponential_family import Bernoulli, Gaussian
 from memorymaps.core.perturbation.deviation import Warn
+from memorymaps.maps.trust import Level
 from memorymaps.models.draws.covariance_shrinkage import ShrinkageTarget
 from memorymaps.models.draws.draws import Draws, Sampler
 from memorymaps.models.draws.importance_sampling import psis
@@ -283,6 +284,29 @@ def test_ensembles_snapshots_and_dropout_are_samplers():
     assert np.all(whole.std(axis=0) > 0)
     assert not nets[0][2]._forward_hooks
     assert len(mm.memory_map(dropout, x, y)) == 30
+
+
+def test_draws_of_networks_have_ranks_and_those_of_a_chain_have_sizes():
+    torch = pytest.importorskip("torch")
+    from memorymaps.nets.ensembles import chain, ensemble, mc_dropout, snapshots
+
+    x, y = RNG.normal(size=(30, 2)).astype(np.float32), np.arange(30) % 3
+    nets = [small_net(torch, k) for k in range(40)]
+    states = [net.state_dict() for net in nets]
+    others = (
+        ensemble(nets, Categorical()),
+        snapshots(nets[0], states, Categorical()),
+        mc_dropout(nets[0], Categorical(), draws=200),
+    )
+    for model in others:
+        m = mm.memory_map(model, x, y)
+        assert m.trust["leverage"].level == m.trust["loo_loss"].level == m.trust["groups"].level == Level.UNUSABLE
+        assert m.trust["sensitivity"].level == m.trust["ranks"].level == Level.RANKS
+        assert "not draws of a posterior" in str(m.summary())
+    m = mm.memory_map(chain(nets[0], states, Categorical()), x, y)
+    np.testing.assert_array_equal(m["sensitivity"], mm.memory_map(others[1], x, y)["sensitivity"])
+    assert m.trust["sensitivity"].level == Level.ESTIMATED
+    assert "chain of 40 draws" in m.provenance.description.model
 
 
 def test_ensembles_of_other_things_are_refused():

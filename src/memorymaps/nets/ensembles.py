@@ -1,7 +1,7 @@
-"""Network ensembles as posterior samples: deep ensembles, snapshots of one training run (SWAG), MC dropout.
+"""Maps from draws of networks: deep ensembles, snapshots of one training run (SWAG), MC dropout, Markov chains.
 
-Each returns a `memorymaps.models.Sampler`:
-`memory_map(ensemble(nets, ExpectedLikelihood(Categorical())), X, y)`.
+Only a chain's draws are the posterior's; the spread of the others has no unit of leaving an example out. Each returns
+a `memorymaps.models.Sampler`: `memory_map(ensemble(nets, ExpectedLikelihood(Categorical())), X, y)`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from memorymaps.nets.autograd.network import Forward, Network, call_module, eval
 from memorymaps.nets.checks.module_wrappers import unwrapped
 from memorymaps.nets.checks.network_checks import check_outputs
 from memorymaps.nets.parameter_bits import module_state, tensor_state
+from memorymaps.posteriors.approximation import Approximation
 
-_ENSEMBLE_CAUTION = (
-    "a deep ensemble: its members are trained networks, not draws of a posterior, so that their differences have no "
-    "unit of leaving an example out. Read ranks only; Laplace(...) of one network, or retraining, gives sizes"
+_CAUTION = (
+    "{draws}, which are not draws of a posterior, so that their differences have no unit of leaving an example out. "
+    "Read ranks of the sensitivity only; Laplace(...) of one network, or retraining, gives sizes"
 )
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -40,7 +41,7 @@ def ensemble(
     forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:
-    """A deep ensemble: each network is one posterior sample.
+    """A deep ensemble: each network is one draw.
 
     Raises
     ------
@@ -65,8 +66,10 @@ def ensemble(
     members = [Network(unwrapped(net, forward is not call_module), likelihood, forward) for net in nets]
     name = f"deep ensemble of {len(nets)} {type(nets[0]).__name__}"
     return Sampler(
-        _Draws(members, members), likelihood, importance, name, (_ENSEMBLE_CAUTION,),
+        _Draws(members, members), likelihood, importance, name,
+        (_CAUTION.format(draws="a deep ensemble: its members are trained networks"),),
         state=lambda: [module_state(member.module) for member in members],
+        approximation=Approximation.NETWORK_DRAWS,
     )  # fmt: skip
 
 
@@ -74,7 +77,9 @@ def snapshots(
     net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call_module,
     importance: ImportanceSampler | None = None,
 ) -> Sampler:  # fmt: skip
-    """One network at several `state_dict`s, each one posterior sample: snapshots of a run, or samples of SWAG.
+    """One network at several `state_dict`s, each one draw: snapshots of a run, or samples of SWAG.
+
+    Of a Markov chain that samples the posterior (SGLD, HMC) see `chain`.
 
     Raises
     ------
@@ -83,12 +88,44 @@ def snapshots(
     DataError
         When a map is computed: outputs that are random or depend on the batch, states that are all the same.
     """
-    module = copy.deepcopy(net)
-    members = [Network(module, likelihood, _at_state(forward, state)) for state in states]
+    caution = _CAUTION.format(draws="snapshots of a run: they differ by its learning rate")
     return Sampler(
-        _Draws(members, members[:1]), likelihood, importance, f"{len(states)} snapshots of {type(net).__name__}",
+        _at_states(net, states, likelihood, forward), likelihood, importance,
+        f"{len(states)} snapshots of {type(net).__name__}", (caution,),
+        state=lambda: [tensor_state(state) for state in states],
+        approximation=Approximation.NETWORK_DRAWS,
+    )  # fmt: skip
+
+
+def chain(
+    net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, *, forward: Forward = call_module,
+    importance: ImportanceSampler | None = None,
+) -> Sampler:  # fmt: skip
+    """One network at the `state_dict`s of a Markov chain that samples its posterior: SGLD, SGHMC, HMC.
+
+    Its burn-in is left out, and the temperature is one: draws of `exp(−Σℓ_i − δ‖θ‖²/2)`, which cannot be seen from
+    them. A run of SGD is no such chain: see `snapshots`.
+
+    Raises
+    ------
+    RuntimeError
+        A state that does not fit the network (raised by torch).
+    DataError
+        When a map is computed: outputs that are random or depend on the batch, states that are all the same.
+    """
+    return Sampler(
+        _at_states(net, states, likelihood, forward), likelihood, importance,
+        f"chain of {len(states)} draws of {type(net).__name__}",
         state=lambda: [tensor_state(state) for state in states],
     )  # fmt: skip
+
+
+def _at_states(
+    net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, forward: Forward
+) -> _Draws:
+    module = copy.deepcopy(net)
+    members = [Network(module, likelihood, _at_state(forward, state)) for state in states]
+    return _Draws(members, members[:1])
 
 
 def mc_dropout(
@@ -112,9 +149,10 @@ def mc_dropout(
             "Map the network itself, posterior=Laplace(prior=δ)"
         )
     members = [Network(net, likelihood, _with_mask(forward, seed + k)) for k in range(draws)]
+    caution = _CAUTION.format(draws="masks of dropout: they differ by its rate, whatever the number of examples")
     return Sampler(
         _Draws(members, members[:1]), likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}",
-        state=lambda: module_state(net),
+        (caution,), state=lambda: module_state(net), approximation=Approximation.NETWORK_DRAWS,
     )  # fmt: skip
 
 

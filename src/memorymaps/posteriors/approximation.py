@@ -42,6 +42,8 @@ class Approximation(enum.StrEnum):
     """The same of a mean of 100 trees or more, whose sizes are those of refits without one example to 10 to 20 %."""
     DRAWS = "draws"
     """Moments of draws from the posterior."""
+    NETWORK_DRAWS = "draws of networks"
+    """Members of an ensemble, masks of dropout, snapshots of a run: networks that differ, but not as a posterior's."""
     VARIATIONAL = "variational"
     """A variational approximation."""
     FACTORIZED = "factorized variational"

@@ -16,7 +16,7 @@ import memorymaps as mm
 from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.core.likelihoods.exponential_family import Gaussian
 from memorymaps.models.draws.draws import Draws, Sampler
-from memorymaps.nets import ensemble, mc_dropout, snapshots
+from memorymaps.nets import chain, ensemble, mc_dropout, snapshots
 
 N = 24
 
@@ -65,6 +65,7 @@ MAKE = {
     "snapshots": lambda kind, **more: snapshots(
         kind(1), [kind(k).state_dict() for k in (1, 2, 3)], Categorical(), **more
     ),
+    "chain": lambda kind, **more: chain(kind(1), [kind(k).state_dict() for k in (1, 2, 3)], Categorical(), **more),
     "mc_dropout": lambda kind, **more: mc_dropout(kind(1), Categorical(), draws=8, **more),
 }
 FAULTS = {

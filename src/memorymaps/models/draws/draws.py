@@ -121,7 +121,8 @@ class Sampler:
 
     For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
     of `Draws`; `cautions` are sentences that become the map's warnings; `state()` returns everything that `predict`
-    depends on, as nested mappings and lists of arrays, so that later changes are noticed.
+    depends on, as nested mappings and lists of arrays, so that later changes are noticed; `approximation` is the kind
+    of posterior that the draws are of.
 
     Examples
     --------
@@ -140,6 +141,7 @@ class Sampler:
     name: str = "black box"
     cautions: tuple[str, ...] = ()
     state: Callable[[], Any] | None = None
+    approximation: Approximation = Approximation.DRAWS
 
     def __post_init__(self) -> None:
         _require_likelihood(self.likelihood)
@@ -244,7 +246,7 @@ def _describe(model: Any, f: Array, shrinkage: ShrinkageTarget) -> Description:
     citations = () if model.importance is None else ("vehtari2024pareto",)
     return Description(
         model=model.name,
-        approximation=Approximation.DRAWS,
+        approximation=getattr(model, "approximation", Approximation.DRAWS),
         relative_error=float(np.sqrt(2 / (s - 1))),
         posterior=f"{s:,} draws: empirical mean and covariance",
         likelihood=type(without_expectation(model.likelihood)).__name__,
