@@ -374,11 +374,11 @@ def test_deviations_have_a_verdict_of_their_own_where_their_error_is_stated_apar
     assert with_column(large, "refined", np.arange(N) > 0).trust["deviation"].figure == "deviation"
 
 
-def test_a_posterior_that_does_not_say_is_estimated():
+def test_a_posterior_that_does_not_say_is_for_ranks():
     m = CASES["least squares"][0]()
     facts = dataclasses.replace(m.provenance.description, approximation="something else", posterior="of mine")
     other = dataclasses.replace(m, provenance=dataclasses.replace(m.provenance, description=facts))
-    assert other.trust["sensitivity"].level == Level.ESTIMATED
+    assert {verdict.level for verdict in other.trust} == {Level.RANKS}
     assert "does not state its approximation" in str(other.trust["sensitivity"])
 
 

@@ -105,7 +105,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
     Approximation.FACTORIZED: (
         _S, _R, _R, _S, _R, "a variational posterior without correlations: sizes of 1.2 to 1.8 times refits' measured",
     ),
-    Approximation.UNSTATED: (_S, _S, _S, _S, _S, "the posterior does not state its approximation"),
+    Approximation.UNSTATED: (
+        _R, _R, _R, _R, _R, "the posterior does not state its approximation, so that no measurement speaks for its sizes",
+    ),
 }  # fmt: skip
 _SLOPE, _RANKS = 0.15, 0.9  # by how much a slope may differ from 1; rank correlation of an order that is verified
 _ENOUGH = 10  # retrained examples from which a figure of the map can be called verified
