@@ -12,17 +12,19 @@ import pyarrow as pa
 from memorymaps.core.arrays import Array
 from memorymaps.core.perturbation.deviation import NEARLY_SINGULAR
 from memorymaps.maps.columns import to_record_batch
-from memorymaps.maps.result_table import ResultTable
+from memorymaps.maps.result_table import RemovalTable
+from memorymaps.posteriors.group_refits import held_in_words
 
 if TYPE_CHECKING:
     from memorymaps.maps.memory_map import MemoryMap
 
 
 @dataclass(frozen=True, repr=False)
-class LooPredictive(ResultTable):
+class LooPredictive(RemovalTable):
     """`p(y_i ∣ x_i, data without i) = N(mean_i, variance_i)` including noise, for every example of the map.
 
-    Columns: `id`; `mean`, `variance` (one or `c` values); `log_density`.
+    Columns: `id`; `mean`, `variance` (one or `c` values); `log_density`. `held`: what is held at its value although it
+    was computed from all examples, as in `m.trust`.
     """
 
     @property
@@ -83,7 +85,7 @@ def loo_predictive(m: MemoryMap) -> LooPredictive:
         log_determinant = np.linalg.slogdet(2 * math.pi * covariance)[1]
     log_density = -0.5 * (np.sum(gap * solved, axis=1) + log_determinant)
     columns = {"id": m["id"], "mean": mean, "variance": np.linalg.diagonal(covariance), "log_density": log_density}
-    return LooPredictive(pa.Table.from_batches([to_record_batch(columns)]))
+    return LooPredictive(pa.Table.from_batches([to_record_batch(columns)]), held=held_in_words(d))
 
 
 def _loo_covariances(m: MemoryMap) -> Array:

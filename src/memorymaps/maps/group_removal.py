@@ -23,9 +23,9 @@ from memorymaps.maps.groups.coefficients import (
 from memorymaps.maps.groups.removal import GroupChanges, remove_groups
 from memorymaps.maps.ids import positions
 from memorymaps.maps.loo_averages import is_classes
-from memorymaps.maps.result_table import ResultTable
+from memorymaps.maps.result_table import RemovalTable
 from memorymaps.posteriors.capabilities import capabilities_of
-from memorymaps.posteriors.group_refits import step_warnings
+from memorymaps.posteriors.group_refits import held_in_words, step_warnings
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ERRORS = ("leave_out_loss_se", "loss_change_se", "rest_leave_out_loss_se", "res
 
 
 @dataclass(frozen=True, repr=False)
-class LeaveOut(ResultTable):
+class LeaveOut(RemovalTable):
     """Effects of removing groups; one row per group.
 
     Columns: `group`; `size`; `leverage` (Σ of members); `sensitivity` (Σ of the members' changes of prediction);
@@ -58,6 +58,9 @@ class LeaveOut(ResultTable):
     ----------
     parameters : names of the coefficients; empty for models without.
     counts : of classes, weights of the examples by group, membership, class and predictions; else None.
+    held : what all removals hold at its value although it was computed from all examples (class weights, preprocessing,
+        chosen hyperparameters, the noise scale), displayed below the rows; with how far groups can be trusted where
+        refits without them would change it.
     """
 
     parameters: tuple[str, ...] = ()
@@ -151,7 +154,8 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     classes = sums.classes
     pairs = None if classes is None else classes.pairs(list(members), m.provenance.description.classes)
     names = coefficient_names(m.provenance.description, columns["dfbetas"].shape[1]) if "dfbetas" in columns else ()
-    return LeaveOut(table, names, pairs)
+    held = held_in_words(m.provenance.description, groups=True)
+    return LeaveOut(table, held=held, parameters=names, counts=pairs)
 
 
 def _statistics(origin: Origin, changes: GroupChanges, sums: _GroupSums) -> dict[str, Array]:

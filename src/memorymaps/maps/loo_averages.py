@@ -17,6 +17,7 @@ from memorymaps.core.perturbation.estimators import Perturbation
 from memorymaps.files.executors.workers import ExecutorArgument
 from memorymaps.maps.columns import columns_of, to_record_batch
 from memorymaps.posteriors.cross_fitting import cross_fitted_outputs
+from memorymaps.posteriors.group_refits import held_in_words
 
 if TYPE_CHECKING:
     from memorymaps.maps.table import ExampleTable
@@ -33,6 +34,7 @@ class LeaveOneOut:
     score, loo_score : accuracy for classes, root mean squared error otherwise; named by `metric`.
     folds : number of folds, if predictions are cross-fitted and not leave-one-out.
     caution : what the left-out figures cannot be trusted for, empty if nothing.
+    held : what they hold at its value although it was computed from all examples, as in the map's trust.
     weight : sum of the weights of the `defined` examples; None if all are one.
     loss_se, loo_loss_se, score_se, loo_score_se : standard errors of these four means over the examples (see
         `mean_error`), in their units; NaN for fewer than two examples.
@@ -54,11 +56,12 @@ class LeaveOneOut:
     score_se: float = float("nan")
     loo_score_se: float = float("nan")
     gap_se: float = float("nan")
+    held: str = ""
 
     def __str__(self) -> str:
         weighted = "" if self.weight is None else f" (weighted, sum of weights {self.weight:,.6g})"
         how = "left out" if self.folds is None else f"in {self.folds}-fold cross-fitting"
-        caution = f" ({self.caution})" if self.caution else ""
+        caution = "".join(f" ({words})" for words in (self.caution, self.held) if words)
         return (
             f"over {self.defined:,} of {self.n:,} examples{weighted}: loss {with_error(self.loss, self.loss_se)} in "
             f"training, {with_error(self.loo_loss, self.loo_loss_se)} {how}; {self.metric} "
@@ -101,6 +104,7 @@ def leave_one_out(m: ExampleTable) -> LeaveOneOut:
         loo_score=score_of(loo_score, weight, classes),
         weight=None if np.all(weight == 1) else float(np.sum(weight)),
         caution=_caution(m),
+        held=held_in_words(m.provenance.description),
         score_se=mean_error(m, score_terms(score, weight, classes), weight),
         loo_score_se=mean_error(m, score_terms(loo_score, weight, classes), weight),
         loss_se=errors[0],

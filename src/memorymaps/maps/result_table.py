@@ -60,6 +60,29 @@ class ResultTable:
 
 
 @dataclass(frozen=True, repr=False)
+class RemovalTable(ResultTable):
+    """A result table of removals, displayed with sentences on all of them below the rows.
+
+    Attributes
+    ----------
+    held : what removals hold at its value although it was computed from all examples, as in the map's trust; empty:
+        nothing.
+    """
+
+    held: str = ""
+
+    def _sentences(self) -> tuple[str, ...]:
+        """Those that are displayed, but for the empty ones."""
+        return (self.held,)
+
+    def _text(self) -> str:
+        return "\n".join(filter(None, [super()._text(), *self._sentences()]))
+
+    def _repr_html_(self) -> str:
+        return super()._repr_html_() + "".join(f"<p>{html.escape(words)}</p>" for words in self._sentences() if words)
+
+
+@dataclass(frozen=True, repr=False)
 class SummarisedTable(ResultTable, ABC):
     """A result table that is displayed by a summary, `str(result)`, instead of its rows."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def summarise(m: ExampleTable) -> Summary:
         ("Scores (unit, sign)", _unit_lines()),
         ("Complexity", _complexity_lines(m)),
         ("Memory", _concentration_lines(m)),
-        ("Leave-one-out", (str(leave_one_out(m)), *_loss_lines(m))),
+        ("Leave-one-out", (str(dataclasses.replace(leave_one_out(m), held="")), *_loss_lines(m))),
         ("Trust", tuple(map(str, trust_of(m)))),
         ("Warnings", warnings_of(m)),
     ]

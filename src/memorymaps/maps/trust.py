@@ -27,6 +27,7 @@ from memorymaps.maps.premises import (
     verified_rows,
 )
 from memorymaps.posteriors.approximation import Approximation
+from memorymaps.posteriors.group_refits import changed_by_groups, held_hyperparameters, held_scale
 
 if TYPE_CHECKING:
     from memorymaps.maps.provenance import Agreement
@@ -119,14 +120,6 @@ _FOUND = ((3.0, Level.UNUSABLE, "a quarter"), (1.0, Level.RANKS, "half"))  # fro
 _LOOSE, _LOST = 1.0, 2.0  # distances from the optimum from which ranks are "ranks only", and nothing is to be used
 _LOOSE_OF_CURVED, _LOST_OF_CURVED = 0.5, 1.5  # the same of networks and kernel machines
 _NEAR_ONE = 0.8  # leverage per output from which left-out losses of approximate curvature were wrong; 0.61: 5 % off
-_CHANGED_BY_GROUPS = (  # held, though refits without a group would change it (benchmarks/fidelity/held.py)
-    (
-        "class weights",
-        _U,
-        "class weights of refits follow the group's classes: sizes of 0.01 to 2 times theirs measured",
-    ),
-    ("gamma='scale'", _R, "gamma of refits follows the group's inputs: sizes of 0.5 to 1 times theirs measured"),
-)
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
@@ -243,13 +236,11 @@ _SIZES = ("sensitivity", "loo_loss", "groups")
 
 def _held(m: ExampleTable) -> Iterator[_Finding]:
     d = m.provenance.description
-    if d.hyperparameters_held:
-        yield _SIZES, Level.EXACT, f"held at their values: {d.hyperparameters_held}"
-    for held, level, why in _CHANGED_BY_GROUPS:
-        if held in d.hyperparameters_held:
-            yield ("groups",), level, why
-    if d.dispersion_estimated and d.likelihood == "Gaussian":
-        yield ("loo_loss",), Level.EXACT, "the noise scale is held at its value"
+    for figures, why in ((_SIZES, held_hyperparameters(d)), (("loo_loss",), held_scale(d))):
+        if why:
+            yield figures, Level.EXACT, why
+    for level, why in changed_by_groups(d):
+        yield ("groups",), Level(level), why
     if not m.provenance.loss_is_density:
         yield ("loo_loss",), Level.ESTIMATED, "not a log density: only differences have a meaning"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from memorymaps.core.arrays import Array
 from memorymaps.core.wording import counted
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.capabilities import Capabilities, Refit, capabilities_of
+from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.origin import Origin
 
 _MAX_CLONES = 20  # groups for which estimators are fitted from scratch
@@ -25,6 +27,18 @@ _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
 _TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
 _APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
 _LONG_STEP = 0.18  # effective parameters per member from which one step of a nonlinear model may be a fifth too long
+_CHANGED_BY_GROUPS = (  # held, though refits without a group would change it (benchmarks/fidelity/held.py)
+    (
+        "class weights",
+        "not to be used",
+        "class weights of refits follow the group's classes: sizes of 0.01 to 2 times theirs measured",
+    ),
+    (
+        "gamma='scale'",
+        "ranks only",
+        "gamma of refits follows the group's inputs: sizes of 0.5 to 1 times theirs measured",
+    ),
+)
 
 
 def removal_capabilities(origin: Origin) -> Capabilities:
@@ -147,3 +161,27 @@ def _step_warning(description: Any, leverage: float, finite: bool, long_step: st
     if description.nonlinear and leverage >= _LONG_STEP:
         return long_step
     return ""
+
+
+def held_hyperparameters(description: Description) -> str:
+    """What removals hold although it was chosen or computed from all examples, in words; empty: nothing."""
+    return description.hyperparameters_held and f"held at their values: {description.hyperparameters_held}"
+
+
+def held_scale(description: Description) -> str:
+    """That losses without examples hold a scale that was estimated from all; empty: they do not."""
+    estimated = description.dispersion_estimated and description.likelihood == "Gaussian"
+    return "the noise scale is held at its value" if estimated else ""
+
+
+def changed_by_groups(description: Description) -> Iterator[tuple[str, str]]:
+    """What of it refits without a group would change: how far groups can be trusted (a `Level`), and why."""
+    for held, level, why in _CHANGED_BY_GROUPS:
+        if held in description.hyperparameters_held:
+            yield level, why
+
+
+def held_in_words(description: Description, groups: bool = False) -> str:
+    """What predictions and losses without examples, or groups, hold, as the map's trust says it; empty: nothing."""
+    changed = [f"{level}, as {why}" for level, why in changed_by_groups(description)] if groups else []
+    return "; ".join(filter(None, [held_hyperparameters(description), held_scale(description), *changed]))

@@ -18,6 +18,7 @@ from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
 from memorymaps.posteriors.contract import Description
+from memorymaps.posteriors.group_refits import held_hyperparameters
 from memorymaps.posteriors.origin import Origin
 
 _CHANGES = ("sign", "significance")
@@ -55,6 +56,7 @@ class SmallestFlip(SummarisedTable):
     confirmed : whether the refit has the change.
     examples : number of training examples.
     warning : why there is no confirmed set, empty if there is one.
+    held : what refits hold at its value although it was chosen or computed from all examples, as in the map's trust.
     """
 
     parameter: str
@@ -65,6 +67,7 @@ class SmallestFlip(SummarisedTable):
     confirmed: bool
     examples: int
     warning: str = ""
+    held: str = ""
 
     @property
     def share(self) -> float:
@@ -76,12 +79,15 @@ class SmallestFlip(SummarisedTable):
         number = number.replace(f"({self.share:.2g})", f"({self.share:.2%})")
         head = f"{self.parameter}: {self.before} with all examples"
         if not self.confirmed:
-            return f"{head}; no set found whose removal changes its {self.change}: {self.warning}"
-        return (
-            f"{head}\n{self.refitted} in a refit without {number}; {self.predicted:.4g} was predicted without refits\n"
-            f"its {self.change} changes: confirmed. An upper bound: a smaller set may exist\n"
-            f"{self.table.slice(0, 10).to_pandas().to_string()}"
-        )
+            words = [f"{head}; no set found whose removal changes its {self.change}: {self.warning}"]
+        else:
+            words = [
+                head,
+                f"{self.refitted} in a refit without {number}; {self.predicted:.4g} was predicted without refits",
+                f"its {self.change} changes: confirmed. An upper bound: a smaller set may exist",
+                self.table.slice(0, 10).to_pandas().to_string(),
+            ]
+        return "\n".join(filter(None, [*words, self.held]))
 
 
 def smallest_flip(m: MemoryMap, parameter: str, change: str = "sign", *, level: float = 0.05) -> SmallestFlip:
@@ -352,4 +358,5 @@ def _result(
     return SmallestFlip(
         pa.Table.from_batches([to_record_batch(columns)]), parameter, test.change, test.state(full),
         test.value + float(np.sum(influence)), test.state(refitted), confirmed, len(objective.f), why,
+        held_hyperparameters(m.provenance.description),
     )  # fmt: skip

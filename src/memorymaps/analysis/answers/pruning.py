@@ -20,6 +20,7 @@ from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.memory_map import MemoryMap
 from memorymaps.maps.result_table import SummarisedTable
 from memorymaps.posteriors.capabilities import Refit, capabilities_of
+from memorymaps.posteriors.group_refits import held_in_words
 
 _SHARES = tuple(round(0.1 * k, 1) for k in range(9, 0, -1))  # of the examples, at which the curve is drawn
 _STEP = 0.1  # largest share of the examples left that is removed before the model is refitted
@@ -49,6 +50,7 @@ class Pruning(SummarisedTable):
         standard error: the held-out loss with `check=True`, else the left-out loss.
     tolerance : that standard error, over examples.
     unsettled : how many refits of `check=True` had not reached their minimum.
+    held : what removals and refits hold at its value although it was computed from all examples, as in the map's trust.
     """
 
     order: Array
@@ -56,6 +58,7 @@ class Pruning(SummarisedTable):
     fewest: int
     tolerance: float
     unsettled: int = 0
+    held: str = ""
 
     def _text(self) -> str:
         n = int(self["kept"][0])
@@ -72,7 +75,8 @@ class Pruning(SummarisedTable):
         if self.unsettled:
             head = f"{head}\n{counted(self.unsettled, 'refit')} of the check had not converged in {_STEPS:,} steps"
         table = self.table.to_pandas().to_string(index=False)
-        return f"{head}\n{table}\nkept: {counted(len(self.kept), 'example')}, ids in .kept"
+        kept = f"kept: {counted(len(self.kept), 'example')}, ids in .kept"
+        return "\n".join(filter(None, [head, table, kept, self.held]))
 
 
 def prune(
@@ -135,7 +139,8 @@ def prune(
             f"keep = {keep!r}: fewer than {len(m) - len(removed):,} examples do not determine the model: keep more"
         )
     kept = np.setdiff1d(np.arange(len(m)), removed[: len(m) - (number or fewest)])
-    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance, unsettled)
+    held = held_in_words(m.provenance.description)
+    return Pruning(pa.Table.from_pylist(rows), by_row[removed], by_row[kept], fewest, tolerance, unsettled, held)
 
 
 def _number(m: MemoryMap, keep: Any) -> int | None:

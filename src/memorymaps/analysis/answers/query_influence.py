@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,9 @@ from memorymaps.data.coercion import as_array, as_inputs, checked_column, checke
 from memorymaps.data.examples import DataError
 from memorymaps.maps.columns import to_record_batch
 from memorymaps.maps.group_removal import resolve_groups
-from memorymaps.maps.result_table import ResultTable
+from memorymaps.maps.result_table import RemovalTable
 from memorymaps.posteriors.capabilities import Capabilities, capabilities_of
+from memorymaps.posteriors.group_refits import held_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,23 +39,21 @@ _CANDIDATES = 3  # times as many as are listed: one step may misplace those that
 
 
 @dataclass(frozen=True, repr=False)
-class QueryInfluence(ResultTable):
+class QueryInfluence(RemovalTable):
     """What removing a training example, or a group, does to a prediction; rows for each query and its top examples.
 
     Columns: `query` (position among the queries); `id` (of the training example), or `group` and `size`; `change` (of
     the query's predicted mean, `c` values, in units of the target or as probabilities); `loss_change` (of the query's
     loss, in nats: positive for helpful examples, negative for harmful ones); of examples `refitted` (whether the model
     was fitted again without it, or one step taken); of groups `warning` (what to distrust, empty if nothing).
-    `caution`: what all changes by one step cannot be trusted for, displayed below the rows.
+    `caution`: what all changes by one step cannot be trusted for; `held`: what they hold at its value, as in
+    `m.trust`; both are displayed below the rows.
     """
 
     caution: str = ""
 
-    def _text(self) -> str:
-        return "\n".join(filter(None, [super()._text(), self.caution]))
-
-    def _repr_html_(self) -> str:
-        return super()._repr_html_() + (f"<p>{html.escape(self.caution)}</p>" if self.caution else "")
+    def _sentences(self) -> tuple[str, ...]:
+        return self.caution, self.held
 
     def helpful(self, query: int) -> QueryInfluence:
         """The examples without which the query's loss is higher, most helpful first."""
@@ -213,7 +211,9 @@ def influence_on(
         queries = _Queries.of(m, take_rows(x, rows), part, None if added is None else added[rows])
         found = _of_examples(m, queries, top) if members is None else _of_groups(m, queries, members)
         parts.append(_columns(m, found, rows.start, members))
-    return QueryInfluence(pa.concat_tables(parts), "" if members is not None else able.query_caution)
+    held = held_in_words(m.provenance.description, groups=members is not None)
+    caution = "" if members is not None else able.query_caution
+    return QueryInfluence(pa.concat_tables(parts), held=held, caution=caution)
 
 
 def _able(m: MemoryMap) -> Capabilities:

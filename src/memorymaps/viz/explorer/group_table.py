@@ -94,7 +94,8 @@ def _leave_out_table(m: MemoryMap, leave_out: LeaveOut | str) -> dict[str, Any]:
     order = sorted(range(len(effects)), key=lambda k: -np.nan_to_num(rest[k], nan=np.inf))
     values = [effects[name] for name in columns]
     table = _table("Left out together", columns, effects.table["group"].to_pylist(), values, order)
-    return table | {"by": by, "note": "each whole group removed from training at once"}
+    note = "; ".join(filter(None, ["each whole group removed from training at once", effects.held]))
+    return table | {"by": by, "note": to_text(note)}
 
 
 def _table(title: str, columns: dict[str, Any], names: Any, values: list[Array], order: list[int]) -> dict[str, Any]:
