@@ -1,7 +1,7 @@
 """What a map holds at its value although it was computed from all examples: sizes against refits of the whole pipeline.
 
-Scalers, `normalize_y`, balanced class weights and `gamma="scale"` change when examples are left out. Examples: the 30
-most sensitive and 30 at random; groups: the members' and the others' changes summed, map on refit.
+Scalers, `normalize_y`, balanced class weights, `gamma="scale"` and Huber's scale change when examples are left out.
+Examples: the 30 most sensitive and 30 at random; groups: the members' and the others' changes summed, map on refit.
 
     python benchmarks/fidelity/held.py
 """
@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import HuberRegressor, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -38,6 +38,9 @@ def cases() -> list[Case]:
     many = StandardScaler().fit_transform(many)
     rare = np.r_[np.flatnonzero(label == 0)[:12], np.flatnonzero(label == 1)[:150]]
     many_n, label_n = many[:N], label[:N]
+    noise = np.random.default_rng(0)
+    few = noise.normal(size=(60, 3))
+    skewed, heavy = (few @ [1, -1, 0.5] + e for e in (2 * noise.exponential(size=60), noise.standard_t(2, size=60)))
     balanced = LogisticRegression(class_weight="balanced", tol=1e-8, max_iter=10_000)
     process = GaussianProcessRegressor(RBF(3.0) + WhiteKernel(0.5), normalize_y=True, optimizer=None)
     return [
@@ -47,6 +50,10 @@ def cases() -> list[Case]:
         ("balanced", balanced, many_n, label_n),
         ("balanced, 12 of a class", clone(balanced).set_params(C=0.1), many[rare], label[rare]),
         ("SVC, gamma='scale'", SVC(), many_n, label_n),
+        ("Huber", HuberRegressor(tol=1e-10, max_iter=10_000), scaled, y),
+        ("Huber, alpha=10", HuberRegressor(alpha=10.0, tol=1e-10, max_iter=10_000), scaled, 10 * y),
+        ("Huber, 60 with exponential noise", HuberRegressor(tol=1e-10, max_iter=10_000), few, skewed),
+        ("Huber, 60 with noise of Student's t (2)", HuberRegressor(tol=1e-10, max_iter=10_000), few, heavy),
     ]
 
 
@@ -72,14 +79,17 @@ def of_examples(m: mm.MemoryMap, model: Any, x: np.ndarray, y: np.ndarray) -> st
     return f"{s @ truth / (truth @ truth):.2f}, {np.linalg.norm(s - truth) / np.linalg.norm(truth):.3f}"
 
 
-def groups_of(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """At random, the highest in a column, and most of a class."""
+def groups_of(model: Any, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """At random, the highest in a column, and most of a class; of Huber regression also by the residuals' size."""
     n, random, column = len(y), np.random.default_rng(1).permutation(len(y)), np.argsort(-x[:, 2])
     groups = {f"{share:.0%} {name}": order[: int(share * n)]
               for name, order in (("at random", random), ("of a column", column)) for share in (0.1, 0.3)}  # fmt: skip
     if len(np.unique(y)) == 2:
         of_class = np.flatnonzero(y == 0)
         groups["80% of a class"] = of_class[: int(0.8 * len(of_class))]
+    if isinstance(model, HuberRegressor):
+        order = np.argsort(np.abs(y - model.predict(x)))
+        groups |= {"30% smallest residuals": order[: int(0.3 * n)], "30% largest residuals": order[-int(0.3 * n) :]}
     return groups
 
 
@@ -88,7 +98,7 @@ def main() -> None:
     for name, model, x, y in cases():
         m = mm.memory_map(model.fit(x, y), x, y)
         print(f"{name}: trust {m.trust['sensitivity'].level}; an example: slope, error {of_examples(m, model, x, y)}")
-        groups = groups_of(x, y)
+        groups = groups_of(model, x, y)
         found = m.leave_out({key: m["id"][rows] for key, rows in groups.items()})
         at = {key: k for k, key in enumerate(found["group"])}
         for key, rows in groups.items():

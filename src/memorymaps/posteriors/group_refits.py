@@ -23,6 +23,7 @@ _NO_END = (
     "outputs have no end without these (the last steps of the refit are {:.1%} of its way), as where no other example "
     "has a class: read sensitivities and the others' losses, not the members' losses or coefficients"
 )
+_UNDETERMINED = "the other examples do not determine the model"
 _CONVERGED = 1e-2  # relative change of a refit's outputs that counts as none
 _TRAINED = 0.1  # posterior standard deviations from the optimum up to which a network's refit is that of a removal
 _APPROXIMATE = (Approximation.APPROXIMATE_CURVATURE, Approximation.CHECKED_CURVATURE)
@@ -37,6 +38,11 @@ _CHANGED_BY_GROUPS = (  # held, though refits without a group would change it (b
         "gamma='scale'",
         "ranks only",
         "gamma of refits follows the group's inputs: sizes of 0.5 to 1 times theirs measured",
+    ),
+    (
+        "residuals' scale",
+        "ranks only",
+        "the scale of refits follows the group's residuals: sizes of 0.4 to 1.3 times theirs measured",
     ),
 )
 
@@ -84,7 +90,7 @@ def refit_coordinates(origin: Origin, members: list[Array]) -> CoordinateRefits 
 
 def _refit_warning(values: Array, remaining: float) -> str:
     if not np.all(np.isfinite(values)):
-        return "the other examples do not determine the model"
+        return _UNDETERMINED
     return "" if remaining <= _CONVERGED else _NO_END.format(remaining)
 
 
@@ -123,7 +129,8 @@ def _refit(able: Capabilities, rows: Array, everyone: Array, rest: Array, own: A
     except ValueError as error:
         return none[0], f"cannot be refitted: {error}", none[1]
     if not np.all(np.isfinite(f)):
-        return none[0], "cannot be refitted: outputs are not finite", none[1]
+        why = "cannot be refitted: outputs are not finite" if np.isfinite(moving) else _UNDETERMINED
+        return none[0], why, none[1]
     warning = "" if moving <= _CONVERGED else f"the refit has not converged in {_STEPS} steps"
     return f - rest, warning, coefficients
 
@@ -155,7 +162,7 @@ def _long_step_warning(origin: Origin, columns: dict[str, Array]) -> str:
 
 def _step_warning(description: Any, leverage: float, finite: bool, long_step: str) -> str:
     if not finite:
-        return "the other examples do not determine the model"
+        return _UNDETERMINED
     if description.held_fixed:
         return f"{description.held_fixed} held fixed: read as a rank"
     if description.nonlinear and leverage >= _LONG_STEP:

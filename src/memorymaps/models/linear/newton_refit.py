@@ -30,6 +30,7 @@ _EPS = float(np.finfo(float).eps)  # of the loss: decreases below cannot be seen
 _STATIONARY = 1e-9  # Newton decrement, in posterior standard deviations, at which the iteration ends
 _RUN_AWAY = 1e-2  # of the length of `u`: from a last step as long on, the minimum is at infinity
 _DESCENT = 1e-4  # share of the predicted decrease that a step must reach
+_LONGEST = 1e3  # times the gradient, steps of losses with curvature on some pieces only
 _FORCING = 0.1  # largest relative residual of a Newton system
 _MORE = 0.55  # of the slope: a quadratic loss decreases by half of it over a Newton step; from here on it is doubled
 _SEEN = 1e-13  # of the loss, a slope above which a decrease is no rounding
@@ -162,12 +163,16 @@ class PenalisedLoss:
         return lambda d: weight * likelihood.fisher_matvec(f, self.rows.target, d[..., None])[..., 0]
 
 
-def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) -> tuple[Array, float]:
+def minimise(
+    loss: PenalisedLoss, start: Array, steps: int, tolerance: float, longest: float = np.inf
+) -> tuple[Array, float]:
     """`u [r]` at the minimum, and what remains: 0 there, else the last step relative to the length of `u`, at most 1.
 
     Ends where a step's Newton decrement has fallen below 1e-9 posterior standard deviations, below `tolerance²` of the
     first one's, as Newton's steps converge quadratically, or to where the loss cannot show its decrease. Where the
-    minimum is at infinity, as without any example of a class, the last step is as long as those before.
+    minimum is at infinity, as without any example of a class, the last step is as long as those before. Shortened
+    steps of more than `longest` times the gradient, along which the loss has lost its curvature, are not made: the
+    gradient's is.
     """
     u, first, decrement = start, None, np.inf
     value, before = loss.value(u), list[Array]()  # `u` before each doubled step
@@ -177,11 +182,16 @@ def minimise(loss: PenalisedLoss, start: Array, steps: int, tolerance: float) ->
         curvature = loss.curvature_at(f)
         direction = -_solve(lambda v, weights=curvature: loss.hessian_product(v, weights), gradient)  # type: ignore[misc]
         decrement = float(np.sqrt(max(-gradient @ direction, 0.0)))
-        first = decrement if first is None else first
+        long = np.linalg.norm(direction) > longest * np.linalg.norm(gradient)
+        first = (float(np.linalg.norm(gradient)) if long else decrement) if first is None else first
         if decrement <= max(_STATIONARY, tolerance**2 * first, np.sqrt(_EPS * abs(value))):
             moves = [u - each for each in before]
             return u + direction, _remaining_share(u, [direction, *_flat(loss, curvature, moves)])
-        times, value = _line_search(loss, u, value, direction, -(decrement**2))
+        times, found = _line_search(loss, u, value, direction, -(decrement**2))
+        if times < 1 and long:
+            direction = -gradient
+            times, found = _line_search(loss, u, value, direction, -float(gradient @ gradient))
+        value = found
         if not times:
             break
         before += [u] if times > 1 else []
@@ -252,7 +262,10 @@ def _doubled(loss: PenalisedLoss, u: Array, direction: Array, value: float) -> t
 
 @dataclass(frozen=True)
 class LinearRefit:
-    """Refits of a linear predictor, `posteriors.capabilities.NewtonRefit`; `load` reads the training rows once."""
+    """Refits of a linear predictor, `posteriors.capabilities.NewtonRefit`; `load` reads the training rows once.
+
+    `piecewise`: the loss has curvature on some pieces only, and rows without any may reach one without others.
+    """
 
     likelihood: Likelihood
     coefficients: Array
@@ -260,6 +273,7 @@ class LinearRefit:
     structure: AnyCovarianceRoot
     load: Callable[[], TrainingRows]
     examples: int
+    piecewise: bool = False
 
     @cached_property
     def loss(self) -> PenalisedLoss:
@@ -306,7 +320,7 @@ class LinearRefit:
             return self._rest.outputs(np.zeros(self.structure.rank), wanted), 0.0
         u, remaining = self.coordinates(removed, steps, tolerance)
         if not np.all(np.isfinite(u)):
-            return self._rest.outputs(np.zeros(self.structure.rank), wanted), remaining
+            return np.full((len(wanted), self.coefficients.shape[1]), np.nan), remaining
         descent = None if remaining == 0 else self._rest.without(removed).endless_descent()
         if descent is None:
             return self._rest.outputs(u, wanted), remaining
@@ -320,23 +334,28 @@ class LinearRefit:
         """
         if not self._is_determined(removed):
             return np.full(self.structure.rank, np.nan), np.inf
-        return minimise(self._rest.without(removed), self._first_step(removed), steps, min(tolerance, 1e-3))
+        longest, loss = _LONGEST if self.piecewise else np.inf, self._rest.without(removed)
+        return minimise(loss, self._first_step(removed), steps, min(tolerance, 1e-3), longest)
 
     def _is_determined(self, removed: Array) -> bool:
-        """Whether the penalty or the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1."""
-        if np.all(self._rest.without(removed).penalty > 0):
+        """Whether the penalty or the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1.
+
+        At the fit, where `structure` is: its eigenvalues are not 1 to rounding anywhere else.
+        """
+        rest = self.loss.without(removed)
+        if np.all(rest.penalty > 0):
             return True
-        _, z, curvature = self._pieces(removed)
+        _, z, curvature = _pieces(self.loss, removed)
         values, vectors = np.linalg.eigh(curvature)
         root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
         rows = (root.mT @ z).reshape(-1, z.shape[-1])  # Λ^{1/2}Z
         gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND)
+        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND) or (self.piecewise and _keep_rank(rest))
 
     def _first_step(self, removed: Array) -> Array:
         """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""
         share = float(np.sum(self._rest.rows.weight[removed])) * self._rest.penalty_coordinates
-        pieces = self._pieces(removed)
+        pieces = _pieces(self._rest, removed)
         few = pieces[0].size < self.structure.rank
         try:
             u = few_rows_coordinates(*pieces, share) if few else group_coordinates([pieces], share)
@@ -344,14 +363,6 @@ class LinearRefit:
             return np.zeros(self.structure.rank)
         loss = self._rest.without(removed)
         return u if loss.value(u) <= loss.value(0 * u) else 0 * u
-
-    def _pieces(self, removed: Array) -> tuple[Array, Array, Array]:
-        """`e`, `Z`, `Λ` of some rows at the minimum."""
-        rows, f = self._rest.rows, self._rest.outputs(np.zeros(self.structure.rank), removed)
-        weight, y = rows.weight[removed], rows.target[removed]
-        error = weight[:, None] * self.likelihood.error(f, y)
-        curvature = weight[:, None, None] * self.likelihood.curvature(f, y)
-        return error, self.structure.covariance_root(rows.x[removed]), curvature
 
     def second_step(self, rows: Array) -> tuple[Array, Array]:
         """What a second Newton step would change after the first, for each of some rows left out alone.
@@ -374,7 +385,7 @@ class LinearRefit:
 
     def _first_steps(self, rows: Array) -> tuple[Array, _Removals]:
         """`u [k, r]` of the map's own step, for each row left out alone."""
-        error, z, curvature = self._pieces(rows)
+        error, z, curvature = _pieces(self._rest, rows)
         system = np.eye(error.shape[1]) - curvature @ z @ z.mT
         share = self._rest.rows.weight[rows, None] * self._rest.penalty_coordinates
         error = error[..., None] + curvature @ (z @ share[..., None])
@@ -424,6 +435,21 @@ class LinearRefit:
                 return u
         u[left] = np.nan
         return u
+
+
+def _pieces(loss: PenalisedLoss, removed: Array) -> tuple[Array, Array, Array]:
+    """`e`, `Z`, `Λ` of some rows at `u = 0`."""
+    rows, f = loss.rows, loss.outputs(np.zeros(loss.structure.rank), removed)
+    weight, y = rows.weight[removed], rows.target[removed]
+    error = weight[:, None] * loss.likelihood.error(f, y)
+    curvature = weight[:, None, None] * loss.likelihood.curvature(f, y)
+    return error, loss.structure.covariance_root(rows.x[removed]), curvature
+
+
+def _keep_rank(rest: PenalisedLoss) -> bool:
+    """Whether rows of weight have the rank of all, of the columns of coefficients without a penalty."""
+    x = rest.rows.x[:, ~np.all(rest.penalty > 0, axis=1)]
+    return bool(np.linalg.matrix_rank(x[rest.rows.weight > 0]) == np.linalg.matrix_rank(x))
 
 
 @dataclass(frozen=True)

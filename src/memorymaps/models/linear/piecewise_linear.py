@@ -127,7 +127,9 @@ def _is_differentiable(model: NonsmoothLinearModel) -> bool:
 def _newton_refits(model: NonsmoothLinearModel, root: AnyCovarianceRoot, data: Batch) -> LinearRefit:
     c = model.linear.coefficients.shape[1]
     load = functools.partial(TrainingRows.of, lambda x: x, [data], c)
-    return LinearRefit(model.linear.likelihood, model.linear.coefficients, model.linear.penalty, root, load, len(data))
+    return LinearRefit(
+        model.linear.likelihood, model.linear.coefficients, model.linear.penalty, root, load, len(data), piecewise=True
+    )
 
 
 def _fitted_subgradients(model: NonsmoothLinearModel, data: Batch, f: Array, weight: Array, penalty: Array) -> Array:

@@ -38,21 +38,21 @@ from memorymaps.models.linear.glm.model import LinearModel
 from memorymaps.models.linear.glm.posterior import LinearPosterior
 from memorymaps.models.linear.piecewise_linear import NonsmoothLinearModel, multiclass_loss, nonsmooth_posterior
 from memorymaps.models.linear.sklearn import classification_data, coefficients_of, design_of, regression_data
-from memorymaps.models.sklearn_targets import balanced_weights
+from memorymaps.models.sklearn_targets import balanced_weights, held_at_value
 from memorymaps.posteriors.registry import posterior, training_data
 
 _TOLERANCE = 1e-6  # relative to the scale of the outputs, for exact solvers
 _COORDINATE_DESCENT_TOLERANCE = 1e-3  # LinearSVC, LinearSVR: accuracy of coordinate descent
 _REFIT_TOLERANCE, _REFIT_ITERATIONS = 1e-8, 1_000_000
 _REFITS, _SMALL = 32, 10_000  # refits that a map may make unasked, up to this size of the data (a second, measured)
-_SCALE_FIXED = "The scale that HuberRegressor estimates with the coefficients is fixed at its value."
+_SCALE = "the residuals' scale, by HuberRegressor"
 _SGD = "SGD stops near the optimum, not at it: the map treats its coefficients as the optimum; see `distance`."
 _L1 = "The L1 penalty is not smooth: coefficients at zero are fixed there, the others are free (active set)."
 
 
 def _linear(
     model: Any, likelihood: Any, ridge: float, l1: float, intercept_ridge: float = 0.0, weight: float = 0.0,
-    **facts: Any,
+    held: str = "", **facts: Any,
 ) -> LinearModel:  # fmt: skip
     """The linear model; `weight`: total weight of the data where penalties are proportional to it, else 0."""
     coefficients, design = coefficients_of(model), design_of(model)
@@ -65,7 +65,7 @@ def _linear(
         name=f"scikit-learn {type(model).__name__}", likelihood=likelihood, coefficients=coefficients, design=design,
         parameters=design.parameters, penalty=_of_weight(penalty, weight), free=free, notes=notes,
         l1=_of_weight(strength, weight) if l1 > 0 else None, shrinkable=strength > 0 if l1 > 0 else None,
-        hyperparameters_held=balanced_weights(model), **facts,
+        hyperparameters_held=held_at_value(held, balanced_weights(model)), **facts,
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def _huber(model: Any, examples: Examples) -> LinearPosterior:
     loss = Huber(threshold=float(model.epsilon) * sigma, cost=2 / sigma)
     prior = f"δ = alpha/σ with alpha = {model.alpha:.4g}, σ = {sigma:.4g}, from the model"
     fit = _Objective(loss, 2, 2 * float(model.alpha), _TOLERANCE * sigma)
-    return fit.posterior(model, examples, phi=2 * sigma, notes=(_SCALE_FIXED,), prior=prior)
+    return fit.posterior(model, examples, phi=2 * sigma, prior=prior, held=_SCALE)
 
 
 @posterior.register(QuantileRegressor)
