@@ -36,6 +36,7 @@ class CloneRefit:
     outputs : `(fitted estimator, inputs) → f [n, c]`.
     settings : parameters of the clones that differ: choices of the fit made hyperparameters, tighter tolerances.
     automatic : number of refits that a map may make without being asked.
+    finish : `(clone, inputs, targets, weights) → clone`, what a fit still lacks; None: nothing.
     by_weight : removed rows stay with weight zero, which leaves the random draws of the fit as they were.
     """
 
@@ -45,6 +46,7 @@ class CloneRefit:
     settings: Mapping[str, Any] = field(default_factory=dict)
     by_weight: bool = False
     automatic: int = 0
+    finish: Callable[[Any, Any, Array, Array], Any] | None = None
 
     @property
     def concurrent(self) -> bool:
@@ -82,7 +84,8 @@ class CloneRefit:
             return fresh.fit(plain_inputs(data.inputs), np.asarray(data.target), sample_weight=weight)
         kept = np.flatnonzero(weight > 0)
         x, y = take_rows(plain_inputs(data.inputs), kept), np.asarray(data.target)[kept]
-        return fresh.fit(x, y) if data.weight is None else fresh.fit(x, y, sample_weight=weight[kept])
+        fresh = fresh.fit(x, y) if data.weight is None else fresh.fit(x, y, sample_weight=weight[kept])
+        return fresh if self.finish is None else self.finish(fresh, x, y, weight[kept])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
         """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations."""

@@ -9,6 +9,7 @@ import numpy as np
 from memorymaps.core.arrays import Array
 from memorymaps.data.examples import Examples
 
+_ROUNDING = 1e-12  # of the largest value, a spread that is none
 _RAN_AWAY = 3.0  # times the spread of the targets: predictions of no fit, whatever its targets were
 
 
@@ -33,7 +34,7 @@ def association(f: Array, y: Array) -> float:
     """`Σ (f − f̄)·(y − ȳ)` in standard deviations of its value under random permutations of `y`; both `[n, c]`.
 
     Standard normal for targets that have nothing to do with the outputs, negative for reversed ones, and far above 2
-    for those of the fit. Infinite where either is constant: nothing can be told.
+    for those of the fit. Infinite where either is constant, to rounding: nothing can be told.
 
     Examples
     --------
@@ -42,6 +43,12 @@ def association(f: Array, y: Array) -> float:
     (True, True)
     """
     y = np.where(np.isfinite(y), y, 0.0)  # outputs an example takes no part in
-    f, y = f - np.mean(f, axis=0), y - np.mean(y, axis=0)
+    f, y = _centred(f), _centred(y)
     variance = float(np.sum((f.T @ f) * (y.T @ y))) / (len(f) - 1) if len(f) > 1 else 0.0
     return float(np.sum(f * y) / np.sqrt(variance)) if variance > 0 else np.inf
+
+
+def _centred(values: Array) -> Array:
+    """Less the mean of each column; zero for columns that are constant to rounding."""
+    constant = np.ptp(values, axis=0) <= _ROUNDING * np.max(np.abs(values), axis=0)
+    return np.where(constant, 0.0, values - np.mean(values, axis=0))

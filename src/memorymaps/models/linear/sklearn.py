@@ -30,6 +30,7 @@ from memorymaps.models.linear.glm.fit import laplace
 from memorymaps.models.linear.glm.model import FittedRank, LinearModel
 from memorymaps.models.linear.glm.penalty import ConstantPenalty, ProportionalPenalty
 from memorymaps.models.linear.glm.posterior import LinearPosterior
+from memorymaps.models.linear.saga import with_best_intercept
 from memorymaps.models.sklearn_targets import balanced_weights, class_data, held_at_value, numeric_data
 from memorymaps.posteriors.registry import UnsupportedModelError, posterior, training_data
 
@@ -338,10 +339,18 @@ def _posterior(model: Any, examples: Examples) -> LinearPosterior:
     outputs = lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh)  # noqa: E731
     small = len(examples) * found.coefficients.size <= _SMALL and not isinstance(template, _LOGISTIC)  # saga is slow
     refits = CloneRefit(
-        template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0
-    )
+        template, examples, outputs, settings | without_class_weight(template), automatic=_REFITS if small else 0,
+        finish=_finish(template),
+    )  # fmt: skip
     coefficients = functools.partial(refits.refit_with, coefficients_of)
     return dataclasses.replace(found, refits=refits, coefficient_refit=coefficients)
+
+
+def _finish(template: Any) -> Any:
+    """What a fit by saga may lack: the best intercept."""
+    if not isinstance(template, _LOGISTIC) or template.solver != "saga":
+        return None
+    return functools.partial(with_best_intercept, _l1_ratio(template) / _inverse_strength(template))
 
 
 def _constrained(model: Any) -> Any:
