@@ -20,7 +20,9 @@ from sklearn.svm import LinearSVC
 from sklearn_versions import RATIOS
 
 import memorymaps as mm
+from memorymaps.core.likelihoods.exponential_family import Bernoulli
 from memorymaps.models import ExpectedInformation
+from memorymaps.models.linear.newton_methods import newton
 
 RNG = np.random.default_rng(0)
 N = 40
@@ -166,6 +168,16 @@ def test_missing_inputs(said, how):
     else:
         keep = np.isfinite(x).all(1)
         assert len(mm.memory_map(sk.Ridge().fit(x[keep], Y[keep]), x[keep], Y[keep])) == N - 1
+
+
+@pytest.mark.parametrize("how", ["drop", "prior"])
+@remedy("drop one, or take a larger prior=", at="models/linear/newton_methods.py")
+def test_precisions_that_are_singular(how, said):
+    x = np.column_stack([X, X[:, 0]])
+    with said:
+        next(newton(x, BITS, likelihood=Bernoulli(), prior=1e-18))
+    x, prior = (X, 1e-18) if how == "drop" else (x, 1e-3)
+    assert len(mm.memory_map(next(newton(x, BITS, likelihood=Bernoulli(), prior=prior)), x, BITS)) == N
 
 
 @remedy("leave out posterior=…", at="models/linear")

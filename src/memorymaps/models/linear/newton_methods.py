@@ -25,9 +25,14 @@ from memorymaps.core.likelihoods.expected import ExpectedLikelihood, GaussianExp
 from memorymaps.core.wording import counted
 from memorymaps.data.examples import DataError, Examples
 from memorymaps.models.linear.glm.posterior import LinearPosterior
+from memorymaps.models.linear.glm.rounding import with_rounding
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior
+
+_EPS = float(np.finfo(float).eps)
+_SYMMETRIC = 1e-8  # of the largest entry, a difference from the transpose that is rounding
+_LOST = 0.1  # relative error of variances by rounding from which there are none
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ def newton(
         direction = np.linalg.solve(hessian, gradient)
         state = replace(_line_search(state, x, y, direction), step=step)
         state = replace(state, precision=_penalised_derivatives(state, x, y)[1])
+        _require_precision(state)
         yield state
         if np.sqrt(gradient @ direction) <= tolerance:
             return
@@ -162,7 +168,46 @@ def _initial_state(
     mean = np.zeros((c, x.shape[1]))
     precision = prior * (np.eye(mean.size) if structure == "full" else np.ones(mean.size))
     state = GLMState(likelihood, mean, precision, prior, algorithm)
-    return x, replace(state, precision=_restrict(_penalised_derivatives(state, x, y)[1], structure))
+    state = replace(state, precision=_restrict(_penalised_derivatives(state, x, y)[1], structure))
+    _require_precision(state)
+    return x, state
+
+
+def _require_precision(state: GLMState) -> float:
+    """Relative error of variances by rounding, of a precision that is one.
+
+    Raises
+    ------
+    DataError
+        The precision is not a finite, symmetric, positive definite matrix, to rounding, or is less than the prior's.
+    """
+    flaw, rounding = _flaw(state.precision, state.prior)
+    if flaw:
+        raise DataError(
+            f"{state.algorithm}, step {state.step}: the precision {flaw}. Expected a symmetric positive definite "
+            "matrix of at least the prior's δ in every direction. Where columns are combinations of others, drop "
+            "one, or take a larger prior="
+        )
+    return rounding
+
+
+def _flaw(precision: Array, prior: float) -> tuple[str, float]:
+    """Why a precision is none, empty if it is one, and the relative error of variances by rounding."""
+    rounding = len(precision) * _EPS
+    if not np.all(np.isfinite(precision)):
+        return "has a NaN or an infinity", np.inf
+    if precision.ndim == 2 and np.max(np.abs(precision - precision.T)) > _SYMMETRIC * np.max(np.abs(precision)):
+        return "is not symmetric", np.inf
+    diagonal = precision if precision.ndim == 1 else np.diagonal(precision)
+    values = np.sort(precision) if precision.ndim == 1 else np.linalg.eigvalsh(precision)
+    if np.min(diagonal) <= 0 or values[0] < -rounding * values[-1]:
+        return f"has an eigenvalue of {values[0]:.2g}", np.inf
+    if values[0] + rounding * values[-1] < 0.5 * prior:
+        return f"has an eigenvalue of {values[0]:.2g}, less than δ = {prior:.2g}", np.inf
+    if precision.ndim == 1:
+        return "", 0.0
+    least = float(np.linalg.eigvalsh(precision / np.sqrt(np.outer(diagonal, diagonal)))[0])  # of unit diagonal
+    return ("", rounding / least) if least > rounding / _LOST else ("is singular to rounding", np.inf)
 
 
 def _restrict(hessian: Array, structure: str) -> Array:
@@ -234,6 +279,7 @@ def _iterate(
         step_direction = np.linalg.solve(precision, gradient) if structure == "full" else gradient / precision
         mean = state.mean - rate * step_direction.reshape(state.mean.shape)
         state = replace(state, mean=mean, precision=precision, step=step)
+        _require_precision(state)
         yield state
 
 
@@ -250,14 +296,14 @@ def _distance_to_fixed_point(state: GLMState, examples: Examples) -> float:
         x, weight = np.asarray(batch.inputs, dtype=float), 1.0 if batch.weight is None else batch.weight[:, None]
         f, likelihood = state.outputs_and_likelihood(x)
         gradient = gradient + np.einsum("nc,np->cp", weight * likelihood.error(f, batch.target), x).reshape(-1)
-    full = state.precision if state.precision.ndim == 2 else np.diag(state.precision)
-    effective = len(full) - state.prior * np.trace(np.linalg.inv(full))
-    return float(np.sqrt(gradient @ np.linalg.solve(full, gradient) / max(1.0, effective)))
+    root = state.root.reshape(state.mean.size, -1)
+    effective = len(root) - state.prior * np.sum(root**2)
+    return float(np.linalg.norm(gradient @ root) / np.sqrt(max(1.0, effective)))
 
 
 @posterior.register(GLMState)
 def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
-    full = model.precision.ndim == 2
+    full, rounding = model.precision.ndim == 2, _require_precision(model)
     description = Description(
         model=f"{type(model.likelihood).__name__} GLM, {counted(model.mean.size, 'coefficient')}",
         approximation=_approximation(model, full),
@@ -272,5 +318,9 @@ def _posterior(model: GLMState, examples: Examples) -> LinearPosterior:
     )
     likelihood = ExpectedLikelihood(model.likelihood) if model.variational else model.likelihood
     return LinearPosterior(
-        likelihood, description, model.mean.T, lambda x: np.asarray(x, dtype=float), CovarianceRoot(model.root)
+        likelihood,
+        with_rounding(description, rounding),
+        model.mean.T,
+        lambda x: np.asarray(x, dtype=float),
+        CovarianceRoot(model.root),
     )

@@ -20,13 +20,8 @@ _BEYOND = 1e-6  # relative excess of a gradient over the L1 penalty that is a so
 def with_best_intercept(l1: float, model: Any, inputs: Any, target: Array, weight: Array) -> Any:
     """A fitted `LogisticRegression`; with all coefficients at zero its intercept is the minimum given these.
 
-    Where zero is not the minimum at that intercept the fit goes on from there. `l1`: penalty of the sum of losses;
-    `target`: class numbers.
-
-    Raises
-    ------
-    ValueError
-        The solver ends at zero again and again.
+    Where zero is not the minimum at that intercept the fit goes on from there, a few times.
+    `l1`: penalty of the sum of losses; `target`: class numbers.
     """
     for _ in range(_TRIES):
         if np.any(model.coef_) or not model.fit_intercept:
@@ -38,7 +33,8 @@ def with_best_intercept(l1: float, model: Any, inputs: Any, target: Array, weigh
         if at_best or _zero_is_best(share, l1, inputs, target, weight):
             return model
         model.set_params(warm_start=True).fit(inputs, target, sample_weight=weight)
-    raise ValueError("saga ends with all coefficients at zero, where the loss has no minimum")
+    model.n_iter_ = np.full_like(model.n_iter_, model.max_iter)  # not converged, whatever its own rule says
+    return model
 
 
 def _zero_is_best(share: Array, l1: float, inputs: Any, target: Array, weight: Array) -> bool:
