@@ -396,7 +396,7 @@ def test_a_subset(said):
     assert np.isfinite(checked.slope)
 
 
-@remedy("Read ranks only; Laplace(...) of one network, or retraining, gives sizes")
+@remedy("Read ranks of the sensitivity only; Laplace(...) of one network, or retraining, gives sizes")
 @pytest.mark.slow
 def test_deep_ensembles(said):
     nets = [trained(adam, None, 30)[0]]
