@@ -121,7 +121,7 @@ _DESCRIPTION: dict[str, Check] = {
     "error_change": _maybe(_number), "infinite_estimates": _several(_text), "held_fixed": _text,
     "hyperparameters_held": _text,
     "cautions": _several(_text), "nonlinear": _flag,
-    "approximation": _text, "relative_error": _maybe(_number), "polishable": _flag,
+    "negative_curvature": _number, "approximation": _text, "relative_error": _maybe(_number), "polishable": _flag,
     "size_errors": _maybe(lambda v: _several(_number)(v) and len(v) == 2), "deviation_error": _maybe(_number),
     "optimum_gap": _maybe(lambda v: _several(_number)(v) and len(v) == 4),
 }  # fmt: skip

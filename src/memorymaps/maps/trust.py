@@ -122,6 +122,7 @@ _LOOSE_OF_CURVED, _LOST_OF_CURVED = 0.5, 1.5  # the same of networks and kernel 
 _NEAR_ONE = 0.8  # leverage per output from which left-out losses of approximate curvature were wrong; 0.61: 5 % off
 _PIECEWISE_LINEAR = ("Hinge", "EpsilonInsensitive", "Pinball", "Perceptron")  # losses with a slope that jumps
 _ONE_TREE = re.compile(r"DecisionTree|ExtraTree(?!s)")
+_MUCH_NEGATIVE = 0.1  # of the positive curvature; below, sizes 1 to 8 % too small were measured
 _MANY = 0.05  # share of examples with a warning from which it counts for the map
 
 
@@ -291,6 +292,16 @@ def _is_kernel_machine(d: Description) -> bool:
     return d.approximation == Approximation.NONSMOOTH and d.posterior.startswith("Gaussian process")
 
 
+def _not_convex(m: ExampleTable) -> Iterator[_Finding]:
+    share = m.provenance.description.negative_curvature
+    why = f"the loss is not convex: negative curvature, {share:.1%} of the positive one, counts as none"
+    if share >= _MUCH_NEGATIVE:
+        measured = "sizes of 0.25 to 0.7 times refits' measured"
+        yield _SIZES, Level.RANKS, f"{why}: {measured}"
+    if share > 0:
+        yield ("leverage", *_SIZES, "ranks"), Level.ESTIMATED, why
+
+
 def _no_minimum(m: ExampleTable) -> Iterator[_Finding]:
     if m.provenance.description.infinite_estimates:
         yield (
@@ -380,6 +391,7 @@ def _marked(m: ExampleTable) -> Iterator[_Finding]:
 
 _RULES = (
     _held,
+    _not_convex,
     _no_minimum,
     _not_exact,
     _stated_error,

@@ -144,15 +144,18 @@ class Custom(Likelihood):
 
     def curvature(self, f: Array, y: Array) -> Array:
         """The positive part of `∇²_f ℓ`."""
-        target = _tensor(y)
+        values, vectors = torch.linalg.eigh(self.hessian(_tensor(f), _tensor(y)))
+        return _as_input_type(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
+
+    def hessian(self, f: Tensor, y: Tensor) -> Tensor:
+        """`∇²_f ℓ [n, c, c]`, with its negative part."""
 
         def gradient(z: Tensor) -> Tensor:
-            return torch.autograd.grad(self._loss(z, target).sum(), z, create_graph=True)[0]
+            return torch.autograd.grad(self._loss(z, y).sum(), z, create_graph=True)[0]
 
-        hessian = _derivative(gradient, _tensor(f))
-        _check_finite(hessian, "curvature")
-        values, vectors = torch.linalg.eigh(hessian)
-        return _as_input_type(f, (vectors * values.clamp(min=0)[:, None]) @ vectors.mT)
+        found = _derivative(gradient, f)
+        _check_finite(found, "curvature")
+        return found
 
     def encode(self, y: Array, c: int) -> Array:
         """`y` as `[n, m]`."""

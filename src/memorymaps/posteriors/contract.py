@@ -39,6 +39,7 @@ class Description:
     `infinite_estimates` names parameters that go to infinity on these data: the loss has no minimum;
     `polishable` whether `memory_map(…, polish=True)` minimises the objective from these parameters;
     `nonlinear` whether outputs are nonlinear in the parameters, so that deviations are those of one Newton step;
+    `negative_curvature` the share, of the positive one, of curvature that a loss has and that counts as none;
     `approximation` the kind of posterior, on which `MemoryMap.trust` rests (see `Approximation`);
     `relative_error` relative standard error of leverages that the approximation itself states (draws, sampled rows);
     `size_errors` those of sensitivities and of the mean left-out loss, where they are stated apart;
@@ -82,6 +83,7 @@ class Description:
     optimum_gap: tuple[float, float, float, float] | None = None
     error_change: float | None = None
     infinite_estimates: tuple[str, ...] = ()
+    negative_curvature: float = 0.0
 
 
 @runtime_checkable

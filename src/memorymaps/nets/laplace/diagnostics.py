@@ -19,6 +19,7 @@ from memorymaps.nets.curvature.conjugate_gradient import conjugate_gradients, pr
 from memorymaps.nets.curvature.ggn import ggn_operator
 from memorymaps.nets.curvature.structure import CurvatureEstimate, CurvatureStructure
 from memorymaps.nets.laplace.cautions import held, num_trained, structure_name, subset_cautions, unreached_notes
+from memorymaps.nets.laplace.convexity import negative_curvature
 from memorymaps.nets.laplace.saddle import lowest_curvature
 from memorymaps.nets.laplace_problem import LaplaceProblem
 from memorymaps.posteriors.approximation import Approximation
@@ -59,8 +60,7 @@ def posterior_description(
     n, gradient = len(problem.examples), _loss_gradient(problem)
     distance, saddle_notes = _distance_and_notes(problem, covariance, effective, gradient)
     return Description(
-        model=f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of "
-        f"{sum(v.numel() for v in problem.network.module.parameters()):,} parameters",
+        model=_model(problem),
         approximation=_approximation(problem, estimator, estimate),
         posterior=f"Laplace, {structure_name(problem, structure)}, {_curvature_name(problem, estimate)}",
         likelihood=type(problem.network.likelihood).__name__,
@@ -72,6 +72,7 @@ def posterior_description(
         distance=distance,
         hyperparameters_held=held(problem),
         nonlinear=not problem.is_linear and estimate.loo_bounded,
+        negative_curvature=negative_curvature(problem),
         estimator=estimator,
         relative_error=with_rounding(estimate.relative_error, rounding),
         size_errors=_sizes_with_rounding(estimate.size_errors, rounding),
@@ -88,6 +89,11 @@ def posterior_description(
         cautions=(*estimate.cautions, *rounding_cautions(rounding), *subset_cautions(problem)),
         methods=("nickl2023memory", "tailor2023maps"),
     )
+
+
+def _model(problem: LaplaceProblem) -> str:
+    every = sum(v.numel() for v in problem.network.module.parameters())
+    return f"{type(problem.network.module).__name__}, {problem.num_parameters:,} of {every:,} parameters"
 
 
 def _classes(problem: LaplaceProblem) -> tuple[int, ...]:
