@@ -303,6 +303,9 @@ def test_draws_of_networks_have_ranks_and_those_of_a_chain_have_sizes():
         assert m.trust["leverage"].level == m.trust["loo_loss"].level == m.trust["groups"].level == Level.UNUSABLE
         assert m.trust["sensitivity"].level == m.trust["ranks"].level == Level.RANKS
         assert "not draws of a posterior" in str(m.summary())
+    f = np.stack([net.eval()(torch.as_tensor(x)).detach().double().numpy() for net in nets])
+    resamples = Sampler(lambda x: f[:, : len(x)], Categorical(), approximation="other draws")
+    assert mm.memory_map(resamples, x, y).trust["loo_loss"].level == Level.UNUSABLE
     m = mm.memory_map(chain(nets[0], states, Categorical()), x, y)
     np.testing.assert_array_equal(m["sensitivity"], mm.memory_map(others[1], x, y)["sensitivity"])
     assert m.trust["sensitivity"].level == Level.ESTIMATED

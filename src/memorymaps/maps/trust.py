@@ -97,10 +97,10 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
         _S, _S, _S, _S, _U, "predictions of refits without a fifth of the examples, which differ by 10 to 20 % here",
     ),
     Approximation.DRAWS: (_S, _S, _S, _S, _S, "moments of posterior draws"),
-    Approximation.NETWORK_DRAWS: (
+    Approximation.OTHER_DRAWS: (
         _U, _R, _U, _R, _U,
-        "networks differ by seed, mask or learning rate, not as a posterior's: sizes of 0.0002 to 1.6 times the "
-        "posterior's measured, rank correlations of -0.2 to 0.96 of leverage and 0.1 to 0.99 of sensitivity",
+        "draws differ by seed, mask, learning rate or resample, not as a posterior's: sizes of 0.0002 to 1.6 times the "
+        "posterior's measured of networks, rank correlations of leverage -0.2 to 0.96, of sensitivity 0.1 to 0.99",
     ),
     Approximation.VARIATIONAL: (_S, _S, _S, _S, _R, "a variational posterior, its hyperparameters held"),
     Approximation.FACTORIZED: (

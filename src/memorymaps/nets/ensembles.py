@@ -69,7 +69,7 @@ def ensemble(
         _Draws(members, members), likelihood, importance, name,
         (_CAUTION.format(draws="a deep ensemble: its members are trained networks"),),
         state=lambda: [module_state(member.module) for member in members],
-        approximation=Approximation.NETWORK_DRAWS,
+        approximation=Approximation.OTHER_DRAWS,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def snapshots(
         _at_states(net, states, likelihood, forward), likelihood, importance,
         f"{len(states)} snapshots of {type(net).__name__}", (caution,),
         state=lambda: [tensor_state(state) for state in states],
-        approximation=Approximation.NETWORK_DRAWS,
+        approximation=Approximation.OTHER_DRAWS,
     )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def mc_dropout(
     caution = _CAUTION.format(draws="masks of dropout: they differ by its rate, whatever the number of examples")
     return Sampler(
         _Draws(members, members[:1]), likelihood, importance, f"MC-dropout, {draws} masks of {type(net).__name__}",
-        (caution,), state=lambda: module_state(net), approximation=Approximation.NETWORK_DRAWS,
+        (caution,), state=lambda: module_state(net), approximation=Approximation.OTHER_DRAWS,
     )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ class Sampler:
     For ensembles, MC-dropout and snapshots of networks see `memorymaps.nets.ensembles`. The other parameters are those
     of `Draws`; `cautions` are sentences that become the map's warnings; `state()` returns everything that `predict`
     depends on, as nested mappings and lists of arrays, so that later changes are noticed; `approximation` is the kind
-    of posterior that the draws are of.
+    of posterior that the draws are of, `"other draws"` where they are of none, as a bootstrap's.
 
     Examples
     --------
