@@ -74,8 +74,8 @@ CASES = {
         fitted(LogisticRegression(C=100, max_iter=3), LABELS),
         (R, R, R, S, R),
     ),
-    "forest": (fitted(RandomForestClassifier(10, random_state=0), LABELS), (S, R, U, S, U)),
-    "boosting": (fitted(GradientBoostingRegressor(n_estimators=10, random_state=0), Y), (S, R, U, S, U)),
+    "forest": (fitted(RandomForestClassifier(10, random_state=0), LABELS), (R, R, U, S, U)),
+    "boosting": (fitted(GradientBoostingRegressor(n_estimators=10, random_state=0), Y), (R, R, U, S, U)),
     "first order": (
         lambda: mm.memory_map(LinearRegression().fit(X, Y), X, Y, estimator="first_order"),
         (E, R, R, E, E),

@@ -88,7 +88,9 @@ BASE_VERDICTS: dict[str, tuple[Level, Level, Level, Level, Level, str]] = {
         _R, _R, _U, _S, _U, "curvature from the optimiser's state: left-out losses of it were measured to be wrong",
     ),
     Approximation.STRUCTURE_FIXED: (
-        _S, _R, _U, _S, _U, "splits are fixed, and were chosen with the example: retraining changes them",
+        _R, _R, _U, _S, _U,
+        "splits are fixed, and were chosen with the example: retraining changes them, and leverages were 0.1 to 1 "
+        "times those with splits free",
     ),
     Approximation.CROSS_FITTED: (
         _S, _R, _S, _S, _U, "predictions of refits without a fifth of the examples, not without one alone",
