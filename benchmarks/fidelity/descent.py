@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -28,15 +31,20 @@ from memorymaps.core.likelihoods.categorical import Categorical
 from memorymaps.data.in_memory import ArrayExamples
 from memorymaps.nets import Sampled
 from memorymaps.nets.curvature.ggn import group_order
-from memorymaps.nets.refit.lbfgs import preconditioned_lbfgs
+from memorymaps.nets.refit import lbfgs
 from memorymaps.posteriors.registry import posterior
 
 BATCH = 100
+THREADS = 2
+POOL = ThreadPoolExecutor(THREADS)
+lbfgs._MAX_PAIRS = 200  # a pass over 60,000 examples takes longer than hundreds of pairs
 WHOLE = 8000  # parameters of which the matrix is held
 NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
-DRAWS, FEWEST = 12, 3  # samples of examples in a round; steps on each, where more did not lower the objective of all
 EVEN = 0.1  # of the mean error, added to each where examples are drawn by it
 LEFT = 0.01  # of the gradient that the absence of examples makes: a retraining has arrived
+STEP = 1e-4  # posterior standard deviations, between the gradients of a product with the Hessian
+RECYCLED = 400  # pairs of steps and gradients that retrainings share
+CURVED = 1e-8  # cosine between them below which a pair says nothing
 SADDLE = -0.02  # eigenvalues of S̃⁻¹H below
 Solve = Callable[[np.ndarray], np.ndarray]
 
@@ -48,13 +56,15 @@ class Objective:
                  batch: int = BATCH, weights: torch.Tensor | None = None):  # fmt: skip
         self.net, self.x, self.y, self.delta, self.batch = net, x, y, delta, batch
         self.weights = torch.ones(len(x), dtype=torch.float64) if weights is None else weights
-        self.passes, self.products, self.rows = 0, 0, torch.arange(len(x))  # rows: of all examples, where drawn
+        self.passes, self.products = 0, 0
         self.tilt, self.single = np.zeros(len(theta)), (copy.deepcopy(net).float(), x.float())
+        self.double = copy.deepcopy(net).double(), x.double()
+        self.path: list[tuple[np.ndarray, np.ndarray]] = []  # (θ, gradient), in the order they were computed
         self.move_to(theta)
 
     def move_to(self, theta: np.ndarray) -> None:
         """Take `θ₀` as the origin."""
-        self.origin = theta
+        self.origin, self.gradient_at_origin = theta, None
         self.put(theta)
         with torch.no_grad():
             self.losses = torch.cat([self._losses(rows) for rows in torch.arange(len(self.x)).split(self.batch)])
@@ -79,53 +89,46 @@ class Objective:
         self.passes += 1
         moved, gradient = theta - self.origin, self.delta * theta - self.tilt
         value = float(self.delta * (self.origin @ moved + moved @ moved / 2) - self.tilt @ moved)
-        for rows in kept.split(self.batch):
-            losses = self._losses(rows)
-            value += float((losses.detach() - self.losses[rows]).sum())
-            found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
-            gradient = gradient + parameters_to_vector(found).double().numpy()
+        for fallen, found in POOL.map(self._change_of, kept.split(self.batch)):
+            value += fallen
+            gradient = gradient + found
+        self.path.append((theta, gradient))
         return value, gradient
+
+    def _change_of(self, rows: torch.Tensor) -> tuple[float, np.ndarray]:
+        losses = self._losses(rows)
+        found = torch.autograd.grad(losses.sum(), list(self.net.parameters()))
+        return float((losses.detach() - self.losses[rows]).sum()), parameters_to_vector(found).double().numpy()
 
     def gradient(self) -> np.ndarray:
         """At the origin, of all examples."""
         return self.change(self.origin, torch.arange(len(self.x)))[1]
 
     def curved(self, v: np.ndarray) -> np.ndarray:
-        """`∇²(Σℓ + δ‖θ‖²/2) v` at the origin, of all examples, in single precision."""
+        """`∇²(Σℓ + δ‖θ‖²/2) v` at the origin, of all examples, as a difference of gradients in double precision."""
         self.products += 1
-        self.put(self.origin)
-        net, x = self.single
+        if self.gradient_at_origin is None:
+            self.gradient_at_origin = self._sum_of_gradients(self.origin)
+        return self.delta * v + (self._sum_of_gradients(self.origin + STEP * v) - self.gradient_at_origin) / STEP
+
+    def _sum_of_gradients(self, theta: np.ndarray) -> np.ndarray:
+        """`Σ w_i ∇ℓ_i [P]`, in double precision."""
+        net, x = self.double
         parameters = list(net.parameters())
-        along, total = torch.tensor(v).to(x), self.delta * v
-        for rows in torch.arange(len(x)).split(self.batch):
+        vector_to_parameters(torch.tensor(theta), parameters)
+
+        def part(rows: torch.Tensor) -> np.ndarray:
             losses = nn.functional.cross_entropy(net(x[rows]), self.y[rows], reduction="none")
-            gradient = torch.autograd.grad(losses @ self.weights[rows].to(x), parameters, create_graph=True)
-            found = torch.autograd.grad(parameters_to_vector(gradient) @ along, parameters)
-            total = total + torch.cat([each.reshape(-1) for each in found]).double().numpy()
-        return total
+            return parameters_to_vector(torch.autograd.grad(losses @ self.weights[rows], parameters)).numpy()
 
-    def drawn(self, examples: int, gradient: np.ndarray, seed: int) -> Objective:
-        """About that many of the examples, by their errors, `w = 1/q`; its gradient at the origin is that of all.
+        return sum(POOL.map(part, torch.arange(len(x)).split(100)))
 
-        Its minimum is a step toward the minimum of all [Shamir, Srebro & Zhang 2014], at a share of the passes.
-        """
+    def drawn(self, examples: int, seed: int) -> Objective:
+        """About that many of the examples, by their errors, `w = 1/q`: for products with the Hessian."""
         errors = -torch.expm1(-self.losses)
         q = inclusion(errors + EVEN * errors.mean(), examples)
-        drawn = chosen(q, seed)
-        few = Objective(self.net, self.x[drawn], self.y[drawn], self.delta, self.origin, self.batch, 1 / q[drawn])
-        few.rows = drawn
-        few.take(gradient)
-        return few
-
-    def less(self, removed: list[int]) -> Objective:
-        """With a weight smaller by one of these rows of all examples, as far as they were drawn."""
-        rest = copy.copy(self)
-        rest.weights = self.weights - torch.isin(self.rows, torch.tensor(removed)).double()
-        return rest
-
-    def take(self, gradient: np.ndarray) -> None:
-        """Make this the gradient at the origin, by the linear term."""
-        self.tilt = self.tilt + self.gradient() - gradient
+        rows = chosen(q, seed)
+        return Objective(self.net, self.x[rows], self.y[rows], self.delta, self.origin, self.batch, 1 / q[rows])
 
     def means(self, theta: np.ndarray, rows: list[int]) -> np.ndarray:
         """Probabilities of some examples `[n, c]`."""
@@ -256,7 +259,7 @@ def iterates(objective: Objective, kept: torch.Tensor, solve: Solve, steps: int)
     """
     change = functools.partial(objective.change, kept=kept)
     size, theta, taken = np.inf, objective.origin, -1
-    for theta, size in islice(preconditioned_lbfgs(change, solve, objective.origin), steps + 1):
+    for theta, size in islice(lbfgs.preconditioned_lbfgs(change, solve, objective.origin), steps + 1):
         taken += 1
         yield theta, size
     while taken < steps:
@@ -274,43 +277,11 @@ def descended(objective: Objective, solve: Solve, steps: int, reached: float = R
     sizes, ends = [], []
     for theta, size in iterates(objective, torch.arange(len(objective.x)), solve, steps):
         sizes, ends = [*sizes, size], [*ends[-1:], theta]
+        print(f"<!-- {size:.3g} sd, {objective.passes} passes, {time.process_time():.0f} s -->", flush=True)
         if size < reached / 3:
             break
     objective.move_to(ends[-1])
     return sizes[0], sizes[-1]
-
-
-def descended_by_few(
-    objective: Objective, few: Objective, gradient: np.ndarray, solve: Solve, steps: int, reached: float = REACHED
-) -> tuple[float, float]:
-    """Move the origin by L-BFGS on few examples, `DRAWS` times, each on others and with the gradient of all."""
-    sizes = [norm(gradient, solve)]
-    for seed in range(DRAWS):
-        path = [theta for theta, _ in iterates(few, torch.arange(len(few.x)), solve, steps)]
-        taken, value, gradient = lower(objective, path)
-        sizes.append(norm(gradient, solve))
-        print(f"<!-- {taken} of {len(path) - 1} steps by {len(few.x)} examples: {value:.3g}, {sizes[-1]:.2g} sd, "
-              f"{time.process_time():.0f} s -->", flush=True)  # fmt: skip
-        if sizes[-1] < reached:
-            break
-        steps = max(taken, FEWEST) if taken < len(path) - 1 else steps
-        few = objective.drawn(len(few.x), gradient, objective.passes + seed)
-    return sizes[0], sizes[-1]
-
-
-def lower(objective: Objective, path: list[np.ndarray]) -> tuple[int, float, np.ndarray]:
-    """Move the origin to the end of a path, or to its half, quarter, …, the first at which the objective is lower.
-
-    The number of steps to it, the change of the objective, and the gradient there.
-    """
-    everything, taken = torch.arange(len(objective.x)), len(path) - 1
-    while taken:
-        value, gradient = objective.change(path[taken], everything)
-        if value < 0:
-            objective.move_to(path[taken])
-            return taken, value, gradient
-        taken //= 2
-    return 0, 0.0, objective.gradient()
 
 
 def norm(gradient: np.ndarray, solve: Solve) -> float:
@@ -335,23 +306,42 @@ def rounds(
     """Rounds of L-BFGS, each with `S̃⁻¹` at its start, corrected near the minimum; the last one arrives there.
 
     Arrived: a corrected round without a direction of negative curvature that ends with a gradient below `reached`.
-    With `examples`, steps and products are of so many of them, drawn anew in each round, and the gradient of all.
+    With `examples`, products with the Hessian are of so many of them, drawn anew in each round.
     Near: below `near` posterior standard deviations.
     """
     for number in numbers:
         inverse, gradient = Inverse(precondition(number), None), objective.gradient()
-        taken = objective if examples is None else objective.drawn(examples, gradient, number)
         if norm(gradient, inverse.solve) < near and directions:
+            taken = objective if examples is None else objective.drawn(examples, number)
             inverse = with_hessian(taken, inverse.solve, gradient, directions)
-            leave_saddle(taken, inverse.negative)
-        if taken is objective:
-            first, last = descended(objective, inverse.solve, steps, reached)
-        else:
-            first, last = descended_by_few(objective, taken, gradient, inverse.solve, steps, reached)
+            leave_saddle(objective, inverse.negative)
+        objective.path.clear()
+        first, last = descended(objective, inverse.solve, steps, reached)
         convex = inverse.negative is not None and not len(inverse.negative)
         yield Round(number, first, last, inverse.solve, convex and last < reached)
         if convex and last < reached:
             return
+
+
+class Recycled:
+    """`S̃⁻¹` made better by pairs of steps and changes of the gradient, of the descent and of all retrainings so far.
+
+    Near the minimum they are products with one Hessian, whichever example is left out: BFGS, one pair after the other.
+    """
+
+    def __init__(self, solve: Solve):
+        self.initial, self.pairs = solve, deque[lbfgs.CurvaturePair](maxlen=RECYCLED)
+
+    def __call__(self, gradient: np.ndarray) -> np.ndarray:
+        """`B⁻¹g`."""
+        return lbfgs._two_loop_recursion(gradient, self.pairs, self.initial)
+
+    def learn(self, path: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Take the steps between `(θ, ∇L)` along a path."""
+        for (theta, gradient), (after, later) in itertools.pairwise(path):
+            s, y = after - theta, later - gradient
+            if s @ y > CURVED * np.linalg.norm(s) * np.linalg.norm(y):
+                self.pairs.append(lbfgs.CurvaturePair(s, y, 1.0))
 
 
 class Without(NamedTuple):
@@ -375,23 +365,6 @@ class Without(NamedTuple):
             yield theta, size
             first = size if np.isinf(first) else first
             if size <= LEFT * first:
-                return
-
-    def iterates_by_few(self, few: Objective, steps: int) -> Iterator[tuple[np.ndarray, float]]:
-        """The same by L-BFGS on few examples with the gradient of all, as long as that falls, `DRAWS` times at most."""
-        rest, theta = few.less(self.removed), self.objective.origin
-        gradient = self.objective.change(theta, self.kept)[1]
-        first = size = norm(gradient, self.solve)
-        yield theta, first
-        for _ in range(DRAWS):
-            rest.move_to(theta)
-            rest.take(gradient)
-            descended(rest, self.solve, steps, LEFT * 10 * size)  # to 3 % of the gradient at most
-            theta, before = rest.origin, size
-            gradient = self.objective.change(theta, self.kept)[1]
-            size = norm(gradient, self.solve)
-            yield theta, size
-            if size <= LEFT * first or size > 0.9 * before:
                 return
 
     def newton_step(self, theta: np.ndarray) -> np.ndarray:

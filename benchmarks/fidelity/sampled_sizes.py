@@ -13,10 +13,11 @@ the example be settled all the same: by the change that the second half of the s
 would make (`LATE`, `AHEAD`). What was left of the gradient at the minimum is taken off as a linear term; `--rounds 0`
 takes off all that training left, wherever it ended [Bae et al. 2022, the proximal Bregman objective]. The inverse
 Hessian makes it quick and decides nothing: the gradient is that of all the data, in double precision with `--double`.
-With `--examples`, steps and products are of so many of them, drawn by their errors, with the gradient of all
-[Shamir, Srebro & Zhang 2014]; it decides arrival all the same, and near the minimum three steps on each draw are best.
-Products and maps are in single precision. Examples are drawn by share of sensitivity and at random in turn, so that any
-beginning of the journal is a sample of the same design: a stopped run goes on.
+With `--examples`, products with the Hessian are of so many of them, drawn by their errors; it decides nothing either.
+Retrainings share the pairs of steps and gradients of the descent and of those before (`Recycled`): each begins with a
+better inverse Hessian. Maps are in single precision, products differences of gradients in double precision.
+Examples are drawn by share of sensitivity and at random in turn, so that any beginning of the journal is a sample of
+the same design: a stopped run goes on.
 
     python benchmarks/fidelity/sampled_sizes.py --double --data fmnist --n 3000 --k 100 --path kept/fmnist
 """
@@ -32,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from descent import LEFT, NEAR, Objective, Solve, Without, preconditioner, rounds, with_hessian
+from descent import LEFT, NEAR, Objective, Recycled, Solve, Without, preconditioner, rounds, with_hessian
 from real_size import data, lenet, train
 from scipy.stats import spearmanr
 from torch import nn
@@ -102,7 +103,7 @@ def settled(objective: Objective, solve: Solve, directions: int, examples: int |
     gradient = objective.gradient()
     print(f"<!-- ‖∇L‖ = {float(gradient @ solve(gradient)) ** 0.5:.2g} sd, taken off -->", flush=True)
     objective.settle()
-    taken = objective if examples is None else objective.drawn(examples, gradient, 0)
+    taken = objective if examples is None else objective.drawn(examples, 0)
     return with_hessian(taken, solve, gradient, directions).solve
 
 
@@ -114,13 +115,15 @@ def in_turn(sensitivity: np.ndarray, k: int) -> list[int]:
     return list(dict.fromkeys(row for pair in both for row in pair))[:k]
 
 
-def retrained(objective: Objective, few: Objective | None, solve: Solve, row: int, steps: int) -> dict[str, Any]:
+def retrained(objective: Objective, solve: Recycled, row: int, steps: int) -> dict[str, Any]:
     """What is kept of one retraining: the example's mean at first and at the end, and the gradient there."""
+    objective.path.clear()
     before, clock = objective.passes, time.process_time()
     means, sizes, without = [], [], Without.of(objective, solve, [row])
-    for theta, size in without.iterates(steps) if few is None else without.iterates_by_few(few, steps):
+    for theta, size in without.iterates(steps):
         means.append(objective.means(theta, [row]))
         sizes.append(size)
+    solve.learn(objective.path)
     ahead = objective.means(theta + without.newton_step(theta), [row])
     late, left = (
         float(np.abs(a - b).sum() / max(np.abs(means[-1] - means[0]).sum(), 1e-300))
@@ -166,7 +169,7 @@ def main() -> None:
     parser.add_argument("--near", type=float, default=NEAR, help="sd of the gradient, below which they are found")
     parser.add_argument("--error", type=float, default=0.1, help="asked of the map that is compared")
     parser.add_argument("--round", type=int, default=STEPS, help="steps of such a round")
-    parser.add_argument("--examples", type=int, help="of which the rounds' steps and products are, drawn anew in each")
+    parser.add_argument("--examples", type=int, help="of which the rounds' products are, drawn anew in each")
     parser.add_argument("--steps", type=int, default=40, help="of each retraining")
     parser.add_argument("--beside", action="append", default=[], help="structures that are compared too")
     parser.add_argument("--net", choices=NETS, default="lenet", help="relu: LeNet5 with ReLUs and maximum pooling")
@@ -186,11 +189,12 @@ def main() -> None:
     done = {each["row"]: each for each in map(json.loads, path.read_text().splitlines())} if path.exists() else {}
     wanted = in_turn(m["sensitivity"], a.k)
     objective.settle()
-    few = objective.drawn(a.examples, np.zeros(len(objective.origin)), 0) if a.examples else None
+    recycled = Recycled(solve)
+    recycled.learn(objective.path)
     with path.open("a") as file:
         for row in wanted:
             if row not in done:
-                done[row] = retrained(objective, few, solve, row, a.steps)
+                done[row] = retrained(objective, recycled, row, a.steps)
                 print(json.dumps(done[row]), file=file, flush=True)
     passes = [done[row]["passes"] for row in wanted]
     print(f"<!-- passes a retraining {np.mean(passes):.0f} -->")
