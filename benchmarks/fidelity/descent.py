@@ -350,13 +350,12 @@ class Without(NamedTuple):
     objective: Objective
     kept: torch.Tensor
     solve: Solve
-    removed: list[int]
 
     @classmethod
     def of(cls, objective: Objective, solve: Solve, removed: list[int]) -> Without:
         """With the rows of these examples taken out of the inverse."""
         kept = torch.tensor(np.delete(np.arange(len(objective.x)), removed))
-        return cls(objective, kept, without_rows(solve, own_rows(objective, removed)), removed)
+        return cls(objective, kept, without_rows(solve, own_rows(objective, removed)))
 
     def iterates(self, steps: int) -> Iterator[tuple[np.ndarray, float]]:
         """`(θ, gradient)` from the origin to `LEFT` of the first gradient."""

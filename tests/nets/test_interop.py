@@ -37,7 +37,10 @@ def test_variances_are_those_of_laplace_torch_on_the_same_factors(problem, their
     v = [m.origin.posterior.marginals(x).variance for m in (theirs_map, ours_map)]
     np.testing.assert_allclose(v[0], v[1], rtol=1e-4, atol=1e-4 * np.abs(v[1]).max())
     np.testing.assert_allclose(theirs_map["leverage"], ours_map["leverage"], rtol=1e-3)
-    assert "laplace-torch" in theirs_map.provenance.description.posterior
+    found, expected = theirs_map.provenance.description, ours_map.provenance.description
+    assert "laplace-torch" in found.posterior
+    assert found.distance == pytest.approx(expected.distance, rel=0.1)
+    assert found.nonlinear
 
 
 def test_an_unfitted_laplace_torch_object_is_refused(problem):
