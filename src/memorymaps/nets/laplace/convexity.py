@@ -28,5 +28,5 @@ def negative_curvature(problem: LaplaceProblem) -> float:
             return torch.stack([(-values).clamp(min=0).sum(), values.clamp(min=0).sum()])
 
         total = total + sum(problem.batch_size.run(batch.inputs, parts))
-    negative, positive = problem.ranks.total({"curvature": total})["curvature"].tolist()
+    negative, positive = problem.ranks.total({"curvature": total})["curvature"].cpu().tolist()
     return negative / positive if positive else float(negative > 0)
