@@ -277,7 +277,7 @@ def _sensitivity(at: BatchStatistics, deviation: Array) -> Array:
 
 
 def _loss(at: BatchStatistics, deviation: Array) -> Array:
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         return at.likelihood.nll(at.f + deviation, at.y)
 
 

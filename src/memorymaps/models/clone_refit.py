@@ -38,6 +38,8 @@ class CloneRefit:
     automatic : number of refits that a map may make without being asked.
     finish : `(clone, inputs, targets, weights) → clone`, what a fit still lacks; None: nothing.
     by_weight : removed rows stay with weight zero, which leaves the random draws of the fit as they were.
+    unpenalised : `inputs → x [n, p]`, the columns of coefficients without a penalty: outputs are NaN without rows that
+        alone determine one, whatever the clone takes for it; None: there are none.
     """
 
     estimator: Any
@@ -47,6 +49,7 @@ class CloneRefit:
     by_weight: bool = False
     automatic: int = 0
     finish: Callable[[Any, Any, Array, Array], Any] | None = None
+    unpenalised: Callable[[Any], Array] | None = None
 
     @property
     def concurrent(self) -> bool:
@@ -88,9 +91,23 @@ class CloneRefit:
         return fresh if self.finish is None else self.finish(fresh, x, y, weight[kept])
 
     def refit(self, removed: Array, wanted: Array, steps: int = 200, tolerance: float = 0.05) -> tuple[Array, float]:
-        """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations."""
+        """Outputs `f [n, c]` of the rows `wanted`, and infinity if the fit used all its iterations.
+
+        NaN and infinity where the other rows and the penalty do not determine the model.
+        """
         rows = np.asarray(removed, dtype=np.intp)
+        if not self._is_determined(rows):
+            return np.full_like(self._outputs(self._refitted, wanted)[0], np.nan), np.inf
         return self._outputs(self.fitted_without(rows) if len(rows) else self._refitted, wanted)
+
+    def _is_determined(self, removed: Array) -> bool:
+        """Whether the other rows of weight have the rank of all, of the columns without a penalty."""
+        if self.unpenalised is None or not len(removed):
+            return True
+        x, weight = self.unpenalised(plain_inputs(self.data.inputs)), _weight(self.data)
+        every = np.linalg.matrix_rank(x[weight > 0])
+        weight[removed] = 0.0
+        return bool(np.linalg.matrix_rank(x[weight > 0]) == every)
 
     def refit_with(
         self, coefficients_of: Callable[[Any], Array], removed: Array, wanted: Array, steps: int = 200,

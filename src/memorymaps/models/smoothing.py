@@ -17,6 +17,7 @@ from scipy.optimize import lsq_linear
 from memorymaps.core.arrays import Array
 from memorymaps.core.likelihoods.base import Likelihood
 from memorymaps.core.likelihoods.exponential_family import diagonal_matrix
+from memorymaps.core.perturbation.deviation import AT_BOUND
 from memorymaps.data.examples import DataError
 from memorymaps.posteriors.contract import Marginals
 
@@ -24,6 +25,7 @@ _MAX_ITERATIONS = 400
 _DAMPING = (0.5, 0.2, 0.1, 0.05)  # in each quarter of the iterations
 _MAX_RATIO = 100.0  # of variances in one step: far from all kinks no curvature is left, and variances are infinite
 _TOLERANCE = 1e-4  # largest relative change of a standard deviation
+_OWN_ITERATIONS = 60  # each halves the error of log V, or better: `Λ ∝ 1/√V` at most
 _ACCELERATED = 40  # first iterations, that are extrapolated
 _LONGEST = float(np.log(_MAX_RATIO))
 _MEMORY = 4  # differences of iterates from which they are
@@ -75,13 +77,17 @@ def smoothed_curvature(
     DataError
         No convergence in 400 iterations.
     """
+
+    def averaged(v: Array, rows: Array | slice = slice(None)) -> Array:
+        smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
+        return np.asarray(weight[rows, None] * np.linalg.diagonal(smoothed.curvature(f[rows], y[rows])))
+
     v, extrapolation = np.maximum(start, np.finfo(float).tiny), Extrapolation()
     for iteration in range(_MAX_ITERATIONS):
-        smoothed = loss.averaged_over(diagonal_matrix(v + tolerance_variance))
-        curvature = weight[:, None] * np.linalg.diagonal(smoothed.curvature(f, y))
+        curvature = averaged(v)
         new = np.clip(np.maximum(variance(curvature), np.finfo(float).tiny), v / _MAX_RATIO, v * _MAX_RATIO)
         if np.max(np.abs(np.sqrt((new + tolerance_variance) / (v + tolerance_variance)) - 1)) < _TOLERANCE:
-            return curvature
+            return _with_own_curvature(curvature, new, averaged)
         damping = _DAMPING[4 * iteration // _MAX_ITERATIONS]
         if iteration < _ACCELERATED:
             v = np.exp(extrapolation.following(np.log(v), np.log(new / v), damping))
@@ -92,6 +98,25 @@ def smoothed_curvature(
         "nearly zero, or weights differ by orders of magnitude. Fit again with weights of like size, fewer features or "
         "a stronger penalty"
     )
+
+
+def _with_own_curvature(curvature: Array, variance: Array, averaged: Callable[[Array, Array], Array]) -> Array:
+    """`wΛ [N, c]`, of examples that alone determine a coefficient to rounding, so that their `wΛV` is 1.
+
+    `V = 1/(wΛ)` there, whatever the others are: one equation for each, `v = 1/averaged(v, rows)`. The curvature as it
+    was where that is not solved.
+    """
+    alone = 1 - curvature * variance < AT_BOUND
+    rows = np.flatnonzero(alone.any(axis=1))
+    if not len(rows):
+        return curvature
+    v, alone, found = variance[rows], alone[rows], curvature.copy()
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # of what is not taken then
+        for _ in range(_OWN_ITERATIONS):
+            v = np.where(alone, 1 / averaged(v, rows), v)
+        own = averaged(v, rows)
+    found[rows] = np.where(alone & (np.abs(1 - own * v) < AT_BOUND), own, found[rows])
+    return found
 
 
 @dataclass

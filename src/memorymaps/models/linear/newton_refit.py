@@ -340,17 +340,20 @@ class LinearRefit:
     def _is_determined(self, removed: Array) -> bool:
         """Whether the penalty or the other rows determine the outputs of these: no eigenvalue of `ΛV` is 1.
 
-        At the fit, where `structure` is: its eigenvalues are not 1 to rounding anywhere else.
+        At the fit, where `structure` is: its eigenvalues are not 1 to rounding anywhere else. Where a loss has
+        curvature on some pieces only, `Λ` of these or of the others may be 0: their rank tells it.
         """
         rest = self.loss.without(removed)
         if np.all(rest.penalty > 0):
             return True
+        if self.piecewise:
+            return _keep_rank(rest)
         _, z, curvature = _pieces(self.loss, removed)
         values, vectors = np.linalg.eigh(curvature)
         root = vectors * np.sqrt(np.clip(values, 0, None))[:, None, :]
         rows = (root.mT @ z).reshape(-1, z.shape[-1])  # Λ^{1/2}Z
         gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
-        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND) or (self.piecewise and _keep_rank(rest))
+        return bool(1 - np.linalg.eigvalsh(gram)[-1] > AT_BOUND)
 
     def _first_step(self, removed: Array) -> Array:
         """`(I − Z_MᵀΛ_MZ_M)⁻¹(Z_Mᵀe_M + w_M Wᵀ∇ψ)`, the map's own step; zero where that is not defined."""

@@ -121,16 +121,16 @@ class _Objective:
         linear = in_row_space(_linear(model, wrap(loss), *ridges, self.weight, **facts), examples)
         gradient = _l1_gradient(model, self.l1 / phi) if self.l1 else np.zeros_like(linear.coefficients)
         found = nonsmooth_posterior(NonsmoothLinearModel(linear, loss, gradient, self.tolerance), examples)
-        return _with_refits(found, model, examples)
+        return _with_refits(found, model, examples, self.ridge + self.l1)
 
 
-def _with_refits(found: LinearPosterior, model: Any, examples: Examples) -> LinearPosterior:
-    """The posterior with refits by clones where it has none by Newton's method."""
-    return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples))
+def _with_refits(found: LinearPosterior, model: Any, examples: Examples, penalty: float) -> LinearPosterior:
+    """The posterior with refits by clones where it has none by Newton's method; `penalty`: on all but the intercept."""
+    return found if found.refits else dataclasses.replace(found, refits=_clone_refit(model, examples, penalty > 0))
 
 
-def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
-    """Clones with the solver's tolerance tightened."""
+def _clone_refit(model: Any, examples: Examples, penalised: bool) -> CloneRefit:
+    """Clones with the solver's tolerance tightened; `penalised`: all coefficients are, but for the intercept."""
     own = model.get_params()
     settings: dict[str, Any] = (
         {"tol": _REFIT_TOLERANCE, "max_iter": _REFIT_ITERATIONS} if isinstance(model, (LinearSVC, LinearSVR)) else {}
@@ -140,7 +140,7 @@ def _clone_refit(model: Any, examples: Examples) -> CloneRefit:
     small = len(examples) * np.size(model.coef_) <= _SMALL and not isinstance(model, (SGDClassifier, SGDRegressor))
     return CloneRefit(
         model, examples, lambda fresh, x: design_of(fresh)(x) @ coefficients_of(fresh), settings,
-        automatic=_REFITS if small else 0,
+        automatic=_REFITS if small else 0, unpenalised=None if penalised else design_of(model),
     )  # fmt: skip
 
 
@@ -221,7 +221,7 @@ def _sgd_classifier(model: Any, examples: Examples) -> LinearPosterior:
         classes = tuple(model.classes_.tolist())
         likelihood = multiclass_loss(Bernoulli(), len(classes))
         linear = _linear(model, likelihood, ridge, l1, weight=weight, classes=classes, stochastic=True, **facts)
-        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples)
+        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples, ridge + l1)
     if model.loss not in _CLASSIFIER_LOSSES:
         raise TypeError(
             f"SGDClassifier(loss={model.loss!r}) is not supported: choose log_loss, {', '.join(_CLASSIFIER_LOSSES)}"
@@ -238,7 +238,7 @@ def _sgd_regressor(model: Any, examples: Examples) -> LinearPosterior:
         linear = _linear(
             model, Gaussian(), ridge, l1, weight=weight, dispersion_known=False, stochastic=True, **facts
         )  # fmt: skip
-        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples)
+        return _with_refits(laplace(in_row_space(linear, examples), examples), model, examples, ridge + l1)
     epsilon = float(model.epsilon)
     losses = {
         "huber": (Huber(epsilon), 2),
