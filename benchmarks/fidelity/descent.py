@@ -36,8 +36,7 @@ from memorymaps.posteriors.registry import posterior
 
 BATCH = 100
 THREADS = 2
-POOL = ThreadPoolExecutor(THREADS)
-lbfgs._MAX_PAIRS = 200  # a pass over 60,000 examples takes longer than hundreds of pairs
+PAIRS = 200  # of L-BFGS: a pass over 60,000 examples takes longer than hundreds of pairs
 WHOLE = 8000  # parameters of which the matrix is held
 NEAR, REACHED = 1, 0.01  # posterior standard deviations: gradients near the minimum, and there
 EVEN = 0.1  # of the mean error, added to each where examples are drawn by it
@@ -47,6 +46,12 @@ RECYCLED = 400  # pairs of steps and gradients that retrainings share
 CURVED = 1e-8  # cosine between them below which a pair says nothing
 SADDLE = -0.02  # eigenvalues of S̃⁻¹H below
 Solve = Callable[[np.ndarray], np.ndarray]
+
+
+@functools.cache
+def pool() -> ThreadPoolExecutor:
+    """The threads that passes over the examples share, from the first pass on."""
+    return ThreadPoolExecutor(THREADS)
 
 
 class Objective:
@@ -89,7 +94,7 @@ class Objective:
         self.passes += 1
         moved, gradient = theta - self.origin, self.delta * theta - self.tilt
         value = float(self.delta * (self.origin @ moved + moved @ moved / 2) - self.tilt @ moved)
-        for fallen, found in POOL.map(self._change_of, kept.split(self.batch)):
+        for fallen, found in pool().map(self._change_of, kept.split(self.batch)):
             value += fallen
             gradient = gradient + found
         self.path.append((theta, gradient))
@@ -121,7 +126,7 @@ class Objective:
             losses = nn.functional.cross_entropy(net(x[rows]), self.y[rows], reduction="none")
             return parameters_to_vector(torch.autograd.grad(losses @ self.weights[rows], parameters)).numpy()
 
-        return sum(POOL.map(part, torch.arange(len(x)).split(100)))
+        return sum(pool().map(part, torch.arange(len(x)).split(100)))
 
     def drawn(self, examples: int, seed: int) -> Objective:
         """About that many of the examples, by their errors, `w = 1/q`: for products with the Hessian."""
@@ -259,7 +264,8 @@ def iterates(objective: Objective, kept: torch.Tensor, solve: Solve, steps: int)
     """
     change = functools.partial(objective.change, kept=kept)
     size, theta, taken = np.inf, objective.origin, -1
-    for theta, size in islice(lbfgs.preconditioned_lbfgs(change, solve, objective.origin), steps + 1):
+    descent = lbfgs.preconditioned_lbfgs(change, solve, objective.origin, max_pairs=PAIRS)
+    for theta, size in islice(descent, steps + 1):
         taken += 1
         yield theta, size
     while taken < steps:

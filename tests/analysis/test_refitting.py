@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -384,6 +385,16 @@ def test_descent_ends_at_a_minimum_and_steps_back_from_where_nothing_is_finite()
     passed = [theta for theta, _ in preconditioned_lbfgs(banana, lambda g: g, np.array([-1.2, 1.0]))]
     np.testing.assert_allclose(passed[-1], 1, atol=1e-6)
     assert len(passed) < 100
+
+
+@pytest.mark.parametrize(("pairs", "arrives"), [(3, False), (200, True)])
+def test_a_descent_with_more_pairs_than_parameters_ends_in_few_steps(pairs, arrives):
+    curvature = np.logspace(0, 4, 20)
+    steps = preconditioned_lbfgs(
+        lambda t: (t @ (curvature * t) / 2, curvature * t), lambda g: g, np.ones(20), max_pairs=pairs
+    )
+    _, slope = list(itertools.islice(steps, 150))[-1]
+    assert (slope < 1e-6) == arrives
 
 
 def test_descent_in_the_metric_of_a_quadratic_takes_one_step():

@@ -15,23 +15,24 @@ from memorymaps.core.arrays import Array
 ValueAndGradient = Callable[[Array], tuple[float, Array]]  # θ [P] → the value and its gradient
 InverseHessian = Callable[[Array], Array]  # g [P] → S⁻¹g
 
-_MAX_PAIRS = 30  # largest number of stored pairs
+_MAX_PAIRS = 30  # largest number of stored pairs, unless given
 _MAX_PAIR_NUMBERS = 10**8  # largest number of values in all pairs: 0.8 GB
 _MIN_COSINE = 1e-12  # cosine between s and y below which a pair is discarded
 
 
 def preconditioned_lbfgs(
-    objective: ValueAndGradient, initial_inverse_hessian: InverseHessian, start: Array
+    objective: ValueAndGradient, initial_inverse_hessian: InverseHessian, start: Array, *, max_pairs: int = _MAX_PAIRS
 ) -> Iterator[tuple[Array, float]]:
     """Iterates `θ [P]`, from the start on, each with the preconditioned gradient norm `√(gᵀS⁻¹g)`.
 
     Ends where no step along the direction decreases the objective: at the minimum, or at the objective's rounding
-    error. Source: Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
+    error. `max_pairs`: the largest number of stored pairs, at least 3; fewer where they would take 0.8 GB. Source:
+    Nocedal & Wright 2006, algorithm 7.4, with strong Wolfe steps.
     """
     cached = _LastEvaluation(objective)
     theta, gradient = start, cached.gradient(start)
     preconditioned_gradient = initial_inverse_hessian(gradient)
-    pairs: deque[CurvaturePair] = deque(maxlen=max(3, min(_MAX_PAIRS, _MAX_PAIR_NUMBERS // (2 * len(start)))))
+    pairs: deque[CurvaturePair] = deque(maxlen=max(3, min(max_pairs, _MAX_PAIR_NUMBERS // (2 * len(start)))))
     while True:
         yield theta, _gradient_norm(gradient, preconditioned_gradient)
         direction = -_two_loop_recursion(gradient, pairs, initial_inverse_hessian)
