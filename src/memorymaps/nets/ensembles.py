@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,10 +89,9 @@ def snapshots(
         When a map is computed: outputs that are random or depend on the batch, states that are all the same.
     """
     caution = _CAUTION.format(draws="snapshots of a run: they differ by its learning rate")
-    return Sampler(
-        _at_states(net, states, likelihood, forward), likelihood, importance,
-        f"{len(states)} snapshots of {type(net).__name__}", (caution,),
-        state=lambda: [tensor_state(state) for state in states],
+    found = _at_states(net, states, likelihood, forward)
+    return replace(
+        found, importance=importance, name=f"{len(states)} snapshots of {type(net).__name__}", cautions=(caution,),
         approximation=Approximation.OTHER_DRAWS,
     )  # fmt: skip
 
@@ -113,19 +112,17 @@ def chain(
     DataError
         When a map is computed: outputs that are random or depend on the batch, states that are all the same.
     """
-    return Sampler(
-        _at_states(net, states, likelihood, forward), likelihood, importance,
-        f"chain of {len(states)} draws of {type(net).__name__}",
-        state=lambda: [tensor_state(state) for state in states],
-    )  # fmt: skip
+    found = _at_states(net, states, likelihood, forward)
+    return replace(found, importance=importance, name=f"chain of {len(states)} draws of {type(net).__name__}")
 
 
 def _at_states(
     net: nn.Module, states: Sequence[Mapping[str, Tensor]], likelihood: Likelihood, forward: Forward
-) -> _Draws:
+) -> Sampler:
+    """One network at several states, each one draw of a posterior."""
     module = copy.deepcopy(net)
     members = [Network(module, likelihood, _at_state(forward, state)) for state in states]
-    return _Draws(members, members[:1])
+    return Sampler(_Draws(members, members[:1]), likelihood, state=lambda: [tensor_state(state) for state in states])
 
 
 def mc_dropout(
