@@ -29,7 +29,7 @@ HELD = {
     "preprocessing, by StandardScaler": make_pipeline(StandardScaler(), Ridge()),
     "class weights, by class_weight='balanced'": BALANCED,
     "gamma, by gamma='scale'": SVC(),
-    "those of the kernel, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
+    "the kernel's hyperparameters, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
 }
 
 
@@ -49,7 +49,7 @@ def answers(m):
 @pytest.mark.parametrize("held", HELD)
 def test_answers_about_removals_say_what_is_held_in_the_words_of_the_maps_trust(held):
     m = fitted(HELD[held])
-    words = f"held at their values: {held}"
+    words = f"held as in the fit: {held}"
     assert words in m.trust["groups"].reasons
     for answer in answers(m):
         assert answer.held.startswith(words)
@@ -57,7 +57,7 @@ def test_answers_about_removals_say_what_is_held_in_the_words_of_the_maps_trust(
         assert str(answer).rstrip(")").endswith(answer.held)
     for answer in (m.leave_out(GROUPS), mm.influence_on(m, X[:2], groups=GROUPS)):
         assert set(answer["warning"].tolist()) == {""}
-        assert answer._repr_html_().count("held at their values") == 1
+        assert answer._repr_html_().count("held as in the fit") == 1
 
 
 @pytest.mark.parametrize(("model", "figure"), [(BALANCED, "class weights"), (SVC(), "gamma")])
@@ -98,5 +98,5 @@ def test_flips_pruning_and_the_pages_table_say_it():
     m = fitted(BALANCED)
     flip = mm.smallest_flip(m, m.provenance.description.parameters[1])
     for answer in (flip, mm.prune(m)):
-        assert str(answer).endswith("\nheld at their values: class weights, by class_weight='balanced'")
+        assert str(answer).endswith("\nheld as in the fit: class weights, by class_weight='balanced'")
     assert m.leave_out(GROUPS).held in group_tables(m, m.leave_out(GROUPS))[-1]["note"]

@@ -128,7 +128,7 @@ CHOSEN = {
     "C, by cross-validation": LogisticRegressionCV(Cs=[0.1, 1.0], cv=3, scoring="neg_log_loss", **RIDGE_CV, **TIGHT),
     "alpha, by GridSearchCV": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}),
     "ridgecv__gcv_mode, by GridSearchCV": GridSearchCV(make_pipeline(RidgeCV()), {"ridgecv__gcv_mode": ["svd"]}),
-    "those of the kernel, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
+    "the kernel's hyperparameters, by the marginal likelihood": GaussianProcessRegressor(alpha=1.0),
 }
 
 
@@ -166,7 +166,7 @@ HELD = {
 def test_what_is_computed_from_all_examples_before_the_fit_is_said_to_be_held(held, tmp_path):
     m = fitted(HELD[held], LABELS if hasattr(HELD[held], "class_weight") else Y)()
     for figure in ("sensitivity", "loo_loss", "groups"):
-        assert f"held at their values: {held}" in m.trust[figure].reasons
+        assert f"held as in the fit: {held}" in m.trust[figure].reasons
     assert mm.load(m.save(tmp_path / "m.parquet")).trust == m.trust
 
 
@@ -193,14 +193,14 @@ def test_groups_are_trusted_less_where_refits_would_change_what_is_held():
     "model", [SVC(gamma=1.0), SVC(kernel="linear"), LogisticRegression(class_weight={0: 1, 1: 2}, **TIGHT)]
 )
 def test_widths_and_class_weights_that_were_given_are_not(model):
-    assert "held at their values" not in str(fitted(model, LABELS)().trust)
+    assert "held as in the fit" not in str(fitted(model, LABELS)().trust)
 
 
 @pytest.mark.parametrize(
     "model", [Ridge(), GaussianProcessRegressor(alpha=1.0, optimizer=None), GridSearchCV(Ridge(), {})]
 )
 def test_hyperparameters_that_were_given_are_not(model):
-    assert "held at their values" not in str(fitted(model, Y)().trust)
+    assert "held as in the fit" not in str(fitted(model, Y)().trust)
 
 
 @pytest.mark.parametrize(

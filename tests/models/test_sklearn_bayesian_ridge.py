@@ -73,7 +73,7 @@ def test_the_map_says_that_precisions_are_held():
     _, m = fitted(True, None)
     for figure in ("sensitivity", "loo_loss", "groups"):
         assert m.trust[figure].level == "exact"
-        assert "held at their values: alpha_ and lambda_, by the evidence" in " ".join(m.trust[figure].reasons)
+        assert "held as in the fit: alpha_ and lambda_, by the evidence" in " ".join(m.trust[figure].reasons)
     assert "alpha_ and lambda_, by the evidence" in str(m.summary())
 
 

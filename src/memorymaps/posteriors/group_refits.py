@@ -172,7 +172,7 @@ def _step_warning(description: Any, leverage: float, finite: bool, long_step: st
 
 def held_hyperparameters(description: Description) -> str:
     """What removals hold although it was chosen or computed from all examples, in words; empty: nothing."""
-    return description.hyperparameters_held and f"held at their values: {description.hyperparameters_held}"
+    return description.hyperparameters_held and f"held as in the fit: {description.hyperparameters_held}"
 
 
 def held_scale(description: Description) -> str:

@@ -32,7 +32,7 @@ def change(model, removed):
 
 def test_the_scale_is_said_to_be_held_once():
     m = mapped()[1]
-    words = "held at their values: the residuals' scale, by HuberRegressor"
+    words = "held as in the fit: the residuals' scale, by HuberRegressor"
     for figure in ("sensitivity", "loo_loss", "groups"):
         assert words in m.trust[figure].reasons
     assert m.trust["leverage"].reasons == m.trust["ranks"].reasons

@@ -30,7 +30,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-CHOSEN_BY_EVIDENCE = "those of the kernel, by the marginal likelihood"
+CHOSEN_BY_EVIDENCE = "the kernel's hyperparameters, by the marginal likelihood"
 HYPERPARAMETERS_FIXED = (
     "Hyperparameters are fixed at their fitted values: they are not optimised again when an example is left out."
 )

@@ -33,7 +33,7 @@ from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description
 from memorymaps.posteriors.registry import posterior, training_data
 
-TRAINED_HYPERPARAMETERS = "those of mean, kernel and likelihood, by the training"
+TRAINED_HYPERPARAMETERS = "hyperparameters of mean, kernel and likelihood, by training"
 FIXED_HYPERPARAMETERS = (
     "Hyperparameters are fixed at their values: they are not optimised again when an example is left out."
 )
