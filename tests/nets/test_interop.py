@@ -43,6 +43,24 @@ def test_variances_are_those_of_laplace_torch_on_the_same_factors(problem, their
     assert found.nonlinear
 
 
+@pytest.mark.parametrize(
+    ("subset", "held"),
+    [
+        ("all", ""),
+        ("last_layer", "216 trained parameters not covered"),
+        ("subnetwork", "232 trained parameters not covered"),
+    ],
+)
+def test_parameters_beside_those_of_laplace_torch_are_held(problem, subset, held, torch):
+    laplace = pytest.importorskip("laplace", reason="laplace-torch is not installed")
+    net, x, y = problem
+    chosen = {"subnetwork_indices": torch.tensor([0, 9])} if subset == "subnetwork" else {}
+    la = laplace.Laplace(net, "classification", subset_of_weights=subset, hessian_structure="full", **chosen)
+    data = torch.utils.data
+    la.fit(data.DataLoader(data.TensorDataset(x, y), batch_size=40))
+    assert mm.memory_map(la, x, y).provenance.description.hyperparameters_held == held
+
+
 def test_an_unfitted_laplace_torch_object_is_refused(problem):
     laplace = pytest.importorskip("laplace", reason="laplace-torch is not installed")
     net, x, y = problem

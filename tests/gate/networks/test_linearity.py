@@ -144,7 +144,21 @@ def test_a_trained_head_on_a_frozen_body_is_refitted_exactly():
         change = abs(other(x).detach().numpy() - before)[row, 0]
         assert m["sensitivity"][row] == pytest.approx(change, rel=1e-5)
     assert m.trust["sensitivity"].level == Level.EXACT
-    assert "16 frozen parameters" in str(m.trust["sensitivity"])
+    assert "held as in the fit: 16 frozen parameters" in str(m.trust["sensitivity"])
+
+
+def test_maps_of_an_optimisers_state_name_what_is_frozen():
+    torch.manual_seed(0)
+    x, y = examples()
+    net = frozen_body().double()
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad])
+    for _ in range(3):
+        optimizer.zero_grad()
+        (net(x) - y).square().mean().backward()
+        optimizer.step()
+    recipe = mm.FromOptimizer(optimizer, N, prior=1.0)
+    m = mm.memory_map(net, x, y, likelihood="gaussian", posterior=recipe)
+    assert "held as in the fit: 16 frozen parameters" in m.trust["sensitivity"].reasons
 
 
 def test_a_subset_of_the_trained_parameters_has_a_leverage_of_its_own():
@@ -155,3 +169,8 @@ def test_a_subset_of_the_trained_parameters_has_a_leverage_of_its_own():
     assert last["leverage"].sum() < 0.7 * every["leverage"].sum()
     assert last.trust["leverage"].level == Level.RANKS
     assert "frozen" not in str(last.trust)
+    assert "not covered" not in str(every.trust)
+    words = f"held as in the fit: {4 * D + 4} trained parameters not covered"
+    assert last.leave_out({"some": [0, 1, 2]}).held == words
+    for figure in ("sensitivity", "loo_loss", "groups"):
+        assert words in last.trust[figure].reasons

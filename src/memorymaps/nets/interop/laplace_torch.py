@@ -29,7 +29,7 @@ from memorymaps.nets.autograd.network import Network, evaluation_mode
 from memorymaps.nets.autograd.pytree import length, take_rows
 from memorymaps.nets.checks.network_checks import check_outputs
 from memorymaps.nets.data.loaders import from_anything
-from memorymaps.nets.laplace.cautions import frozen_parameters
+from memorymaps.nets.laplace.cautions import held_parameters
 from memorymaps.nets.parameter_bits import module_state, tensor_state
 from memorymaps.posteriors.approximation import Approximation
 from memorymaps.posteriors.contract import Description, Marginals
@@ -127,7 +127,7 @@ def _posterior(model: Any, examples: Examples) -> LaplaceTorchPosterior:
         prior=f"δ = {float(delta.min()):.4g}" + (f" … {float(delta.max()):.4g}" if len(delta) > 1 else ""),
         algorithm="the trained network (a stationary point)",
         classes=tuple(range(model.n_outputs)) if isinstance(likelihood, Categorical) else (),
-        hyperparameters_held=frozen_parameters(model.model),
+        hyperparameters_held=held_parameters(model.model, len(_of_posterior(model, model.mean))),
         nonlinear=not isinstance(model, LLLaplace),
         estimator="cavity" if exact else "first_order",
         notes=() if exact else ("Curvature is approximate: sizes by the first-order estimator, read them as ranks.",),

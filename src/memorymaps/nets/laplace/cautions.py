@@ -29,26 +29,31 @@ def structure_name(problem: LaplaceProblem, structure: CurvatureStructure) -> st
     return structure.name + (f" ({', '.join(named)})" if other else "")
 
 
-def num_trained(problem: LaplaceProblem) -> int:
+def num_trained(module: nn.Module) -> int:
     """Number of parameters that require a gradient."""
-    return sum(p.numel() for p in problem.network.module.parameters() if p.requires_grad)
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def held(problem: LaplaceProblem) -> str:
-    """What leaving an example out holds although it may come from the data: a prior by evidence, frozen parameters."""
+    """What leaving an example out holds although it may come from the data: a prior by evidence, parameters."""
     prior = "prior precision δ, by the marginal likelihood" if problem.prior_by_evidence else ""
-    return "; ".join(filter(None, (prior, frozen_parameters(problem.network.module))))
+    return "; ".join(filter(None, (prior, held_parameters(problem.network.module, problem.num_parameters))))
 
 
-def frozen_parameters(module: nn.Module) -> str:
-    """How many there are, empty if none."""
+def held_parameters(module: nn.Module, covered: int) -> str:
+    """How many parameters are frozen, and how many are trained beside the `covered` ones; empty if there are none."""
     frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
-    return counted(frozen, "frozen parameter") if frozen else ""
+    others = num_trained(module) - covered
+    words = (
+        counted(frozen, "frozen parameter") if frozen else "",
+        f"{counted(others, 'trained parameter')} not covered" if others > 0 else "",
+    )
+    return "; ".join(filter(None, words))
 
 
 def subset_cautions(problem: LaplaceProblem) -> tuple[str, ...]:
     """A caution where parameters that were trained are held fixed."""
-    trained = num_trained(problem)
+    trained = num_trained(problem.network.module)
     if problem.num_parameters == trained:
         return ()
     return (_SUBSET.format(covered=problem.num_parameters, trained=trained),)

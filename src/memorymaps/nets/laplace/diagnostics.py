@@ -113,7 +113,7 @@ def _sizes_with_rounding(errors: tuple[float, float] | None, rounding: float) ->
 
 def _approximation(problem: LaplaceProblem, estimator: str, estimate: CurvatureEstimate[Any]) -> Approximation:
     """The kind of posterior that a Laplace approximation of these parameters is."""
-    if problem.num_parameters < num_trained(problem):
+    if problem.num_parameters < num_trained(problem.network.module):
         return Approximation.SOME_PARAMETERS
     if estimator == "first_order":
         return Approximation.APPROXIMATE_CURVATURE

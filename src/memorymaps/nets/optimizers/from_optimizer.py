@@ -22,6 +22,7 @@ from memorymaps.nets.covariance.block_diagonal import BlockDiagonalCovariance
 from memorymaps.nets.covariance.block_precision import EigenbasisPrecision
 from memorymaps.nets.curvature.kronecker import Diagonal
 from memorymaps.nets.distributed.unsharding import whole
+from memorymaps.nets.laplace.cautions import held
 from memorymaps.nets.laplace.diagnostics import coverage
 from memorymaps.nets.laplace.fitting import training_examples, without_ignored
 from memorymaps.nets.laplace.posterior import NetworkPosterior, build_posterior
@@ -155,6 +156,7 @@ def _posterior(model: OptimizedNetwork, examples: Examples) -> NetworkPosterior:
         algorithm=state.algorithm,
         coverage=coverage(problem, Diagonal()),
         classes=tuple(range(problem.num_outputs)) if isinstance(likelihood, Categorical) else (),
+        hyperparameters_held=held(problem),
         estimator="first_order",
         notes=(
             "The optimiser's own curvature: read sizes as ranks.",
