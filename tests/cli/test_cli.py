@@ -262,7 +262,10 @@ def test_groups_are_left_out_together_and_written(tmp_path, capsys):
     assert len(names) == 1 + kept.shape[1]
     np.testing.assert_allclose(groups.loc[1, names[1:]].astype(float), left.coef_, rtol=1e-8)
     assert (out / "groups.png").stat().st_size > 1000
-    assert "cooks_distance" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "cooks_distance" in printed
+    held = "held as in the fit: preprocessing, by StandardScaler; the noise scale is held at its value"
+    assert f"{held}\n\ngroups    {out / 'groups.csv'}" in printed  # the file has columns only
     assert len(mm.load(out / "map.parquet")) == 442
 
 

@@ -58,7 +58,7 @@ def write_groups(result: LeaveOut, folder: str | Path) -> tuple[Path, Path]:
     with replacing(table) as partial:
         frame.to_csv(partial, index=False)
     display = GroupInfluenceDisplay if has_coefficients else GroupDisplay
-    axes = offscreen_axes(display.size)
+    axes = offscreen_axes(display.size_of(result))
     return table, write_figure(display.from_leave_out(result, ax=axes).figure_, picture, dpi=150)
 
 

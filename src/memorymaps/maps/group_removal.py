@@ -25,7 +25,7 @@ from memorymaps.maps.ids import positions
 from memorymaps.maps.loo_averages import is_classes
 from memorymaps.maps.result_table import RemovalTable
 from memorymaps.posteriors.capabilities import capabilities_of
-from memorymaps.posteriors.group_refits import held_in_words, step_warnings
+from memorymaps.posteriors.group_refits import held_by_coefficients, held_in_words, step_warnings
 from memorymaps.posteriors.origin import Origin
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ class LeaveOut(RemovalTable):
     held : what all removals hold at its value although it was computed from all examples (class weights, preprocessing,
         chosen hyperparameters, the noise scale), displayed below the rows; with how far groups can be trusted where
         refits without them would change it.
+    coefficients_held : the same of coefficients and DFBETAS, which hold no noise scale.
     """
 
     parameters: tuple[str, ...] = ()
     counts: pd.DataFrame | None = None
+    coefficients_held: str = ""
 
     def coefficients(self) -> pd.DataFrame:
         """Coefficients without each group: one row per group, one column per coefficient.
@@ -154,8 +156,9 @@ def leave_out(m: ExampleTable, groups: Any) -> LeaveOut:
     classes = sums.classes
     pairs = None if classes is None else classes.pairs(list(members), m.provenance.description.classes)
     names = coefficient_names(m.provenance.description, columns["dfbetas"].shape[1]) if "dfbetas" in columns else ()
-    held = held_in_words(m.provenance.description, groups=True)
-    return LeaveOut(table, held=held, parameters=names, counts=pairs)
+    d = m.provenance.description
+    held, of_coefficients = held_in_words(d, groups=True), held_by_coefficients(d)
+    return LeaveOut(table, held=held, parameters=names, counts=pairs, coefficients_held=of_coefficients)
 
 
 def _statistics(origin: Origin, changes: GroupChanges, sums: _GroupSums) -> dict[str, Array]:

@@ -190,5 +190,14 @@ def changed_by_groups(description: Description) -> Iterator[tuple[str, str]]:
 
 def held_in_words(description: Description, groups: bool = False) -> str:
     """What predictions and losses without examples, or groups, hold, as the map's trust says it; empty: nothing."""
-    changed = [f"{level}, as {why}" for level, why in changed_by_groups(description)] if groups else []
-    return "; ".join(filter(None, [held_hyperparameters(description), held_scale(description), *changed]))
+    changed = _changed_in_words(description) if groups else ""
+    return "; ".join(filter(None, [held_hyperparameters(description), held_scale(description), changed]))
+
+
+def held_by_coefficients(description: Description) -> str:
+    """What coefficients without groups hold: not the noise scale, which their standard errors estimate again."""
+    return "; ".join(filter(None, [held_hyperparameters(description), _changed_in_words(description)]))
+
+
+def _changed_in_words(description: Description) -> str:
+    return "; ".join(f"{level}, as {why}" for level, why in changed_by_groups(description))

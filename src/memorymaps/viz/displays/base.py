@@ -5,6 +5,7 @@ A class method `from_…` computes the data of a figure and draws it; `frame()` 
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -12,16 +13,23 @@ import pandas as pd
 
 from memorymaps.core.wording import counted
 from memorymaps.maps.memory_map import MemoryMap
-from memorymaps.viz.displays.style import axes_or_new, escape_label, style_context
+from memorymaps.viz.displays.style import GREY, axes_or_new, escape_label, style_context
+
+_CAPTION_SIZE, _CAPTION_WIDTH = 7.0, 62  # points, characters a line
+_LINE, _GAP = 1.25 * _CAPTION_SIZE, 5.0  # points: height of a line, and below and above all of them
 
 
 @dataclass
 class Display:
-    """Data and title of a figure; `ax_` and `figure_` are set once it is drawn."""
+    """Data and title of a figure; `ax_` and `figure_` are set once it is drawn.
+
+    `caption`: what all of its numbers hold or cannot be trusted for, written small below the title; empty: nothing.
+    """
 
     data: pd.DataFrame
     title: str
     ax_: Any = field(default=None, repr=False)
+    caption: str = field(default="", kw_only=True)
     size: ClassVar[tuple[float, float]] = (5.2, 4.0)
 
     @property
@@ -43,16 +51,43 @@ class Display:
 
     def plot(self, ax: Any = None) -> Display:
         """Draw on `ax` or on a new figure; returns the display itself."""
-        with style_context(), axes_or_new(ax, self._size()) as self.ax_:
-            self.ax_.set_title(self.title, loc="left")
+        with style_context(), axes_or_new(ax, self.inches()) as self.ax_:
+            _write_heading(self.ax_, self.title, _lines(self.caption))
             self._draw(self.ax_)
         return self
 
+    def inches(self) -> tuple[float, float]:
+        """Width and height of a new figure, with the caption."""
+        width, height = self._size()
+        return width, height + _height(_lines(self.caption)) / 72
+
     def _size(self) -> tuple[float, float]:
+        """Width and height in inches without the caption."""
         return self.size
 
     def _draw(self, ax: Any) -> None:
         raise NotImplementedError
+
+
+def _lines(caption: str) -> list[str]:
+    return [escape_label(line, _CAPTION_WIDTH) for line in textwrap.wrap(caption, _CAPTION_WIDTH)]
+
+
+def _height(lines: list[str]) -> float:
+    """Points between the axes and the title that the lines of a caption take, with the space above them."""
+    return _LINE * len(lines) + _GAP if lines else 0.0
+
+
+def _write_heading(ax: Any, title: str, lines: list[str]) -> None:
+    """The title, and the caption between it and the axes, which layouts then leave room for."""
+    if not lines:
+        ax.set_title(title, loc="left")
+        return
+    ax.set_title(title, loc="left", pad=_GAP + _height(lines))
+    ax.annotate(
+        "\n".join(lines), (0, 1), (0, _GAP), "axes fraction", "offset points", fontsize=_CAPTION_SIZE, color=GREY,
+        ha="left", va="bottom",
+    )  # fmt: skip
 
 
 def map_title(m: MemoryMap, undefined: int = 0) -> str:

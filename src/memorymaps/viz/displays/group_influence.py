@@ -35,6 +35,17 @@ class GroupInfluenceDisplay(Display):
         TypeError
             The coefficients without the groups are not known; `GroupDisplay` draws losses.
         """
+        display = cls._of(result)
+        display.plot(ax)
+        return display
+
+    @classmethod
+    def size_of(cls, result: LeaveOut) -> tuple[float, float]:
+        """Inches of a figure with the groups and coefficients that are drawn."""
+        return cls._of(result).inches()
+
+    @classmethod
+    def _of(cls, result: LeaveOut) -> GroupInfluenceDisplay:
         change = -result.dfbetas()
         order = np.argsort(-np.nan_to_num(result["cooks_distance"]), kind="stable")[:_MAX_GROUPS]
         largest = np.nanmax(np.abs(change.to_numpy()), axis=0, initial=0.0)
@@ -43,9 +54,7 @@ class GroupInfluenceDisplay(Display):
         data.insert(1, "size", result["size"][order])
         data.insert(2, "cooks_distance", result["cooks_distance"][order])
         parts = (_part(len(order), len(change), "groups"), _part(len(columns), change.shape[1], "coefficients"))
-        display = cls(data, f"{', '.join(parts)}, most influential first")
-        display.plot(ax)
-        return display
+        return cls(data, f"{', '.join(parts)}, most influential first", caption=result.coefficients_held)
 
     def _values(self) -> pd.DataFrame:
         return self.data.drop(columns=["group", "size", "cooks_distance"])
@@ -53,7 +62,7 @@ class GroupInfluenceDisplay(Display):
     def _size(self) -> tuple[float, float]:
         values, longest = self._values(), max(map(len, self._labels()), default=0)
         names = max((len(escape_label(name)) for name in values), default=0)
-        return 2.2 + 0.065 * longest + 0.55 * values.shape[1], 1.5 + 0.05 * names + 0.26 * len(values)
+        return 2.2 + 0.065 * longest + 0.55 * values.shape[1], max(2.6, 1.5 + 0.05 * names + 0.26 * len(values))
 
     def _labels(self) -> list[str]:
         rows = zip(self.data["group"], self.data["size"], self.data["cooks_distance"], strict=True)
@@ -72,10 +81,10 @@ class GroupInfluenceDisplay(Display):
         ax.set_yticks(range(len(values)), self._labels())
         ax.tick_params(length=0)
         ax.set_xlabel("coefficient")
-        ax.set_ylabel("group left out (examples), Cook's distance")
+        ax.set_ylabel("group left out (examples),\nCook's distance")
         ax.spines[:].set_visible(False)
         bar = ax.figure.colorbar(image, ax=ax, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label("change without the group (standard errors)")
+        bar.set_label("change without the group\n(standard errors)")
         bar.outline.set_visible(False)
 
 

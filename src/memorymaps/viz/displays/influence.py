@@ -43,9 +43,9 @@ class InfluenceDisplay(Display):
         data = data.sort_values("change", ascending=False, key=None if known else np.abs, kind="stable")
         shown = pd.concat([data.head(k), data.tail(k)]).drop_duplicates("id") if known else data.head(2 * k)
         unit = "change of the loss without it (nats)" if known else "change of the prediction without it"
-        display = cls(
-            shown.reset_index(drop=True), f"{name}s behind prediction {query}".replace("ids", "examples"), unit=unit
-        )
+        title = f"{name}s behind prediction {query}".replace("ids", "examples")
+        caption = "; ".join(filter(None, (found.caution, found.held)))
+        display = cls(shown.reset_index(drop=True), title, unit=unit, caption=caption)
         display.plot(ax)
         return display
 

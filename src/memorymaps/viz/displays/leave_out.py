@@ -107,13 +107,23 @@ class GroupDisplay(Display):
     @classmethod
     def from_leave_out(cls, result: LeaveOut, *, ax: Any = None) -> GroupDisplay:
         """Draw the groups with the largest increase in loss (at most 30; the title gives the total)."""
+        display = cls._of(result)
+        display.plot(ax)
+        return display
+
+    @classmethod
+    def size_of(cls, result: LeaveOut) -> tuple[float, float]:
+        """Inches of a figure with the groups that are drawn."""
+        return cls._of(result).inches()
+
+    @classmethod
+    def _of(cls, result: LeaveOut) -> GroupDisplay:
         data = result.to_pandas()
         increase = (data["leave_out_loss"] - data["loss"]).sort_values(ascending=False)
         shown = data.loc[increase.index[:_MAX_GROUPS]]
         prefix = f"{_MAX_GROUPS} of " if len(data) > _MAX_GROUPS else ""
-        display = cls(shown, f"{prefix}{counted(len(data), 'group')}, largest increase first")
-        display.plot(ax)
-        return display
+        title = f"{prefix}{counted(len(data), 'group')}, largest increase first"
+        return cls(shown, title, caption=result.held)
 
     def _size(self) -> tuple[float, float]:
         longest = max(map(len, self._labels()))

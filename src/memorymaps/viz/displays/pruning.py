@@ -23,7 +23,7 @@ class PruningDisplay(Display):
         data = result.to_pandas()
         total = int(data["kept"].max())
         title = f"{result.fewest:,} of {total:,} examples predict as well"
-        display = cls(data, title, fewest=result.fewest, tolerance=result.tolerance)
+        display = cls(data, title, fewest=result.fewest, tolerance=result.tolerance, caption=result.held)
         display.plot(ax)
         return display
 
