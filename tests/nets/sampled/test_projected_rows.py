@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 
 import numpy as np
 import pytest
@@ -139,6 +140,25 @@ def test_the_stated_change_is_that_from_the_map_of_the_same_rows_as_they_are(nam
         assert change > 1e-3
     assert covariance.gram.rows[0].shape == plain.origin.posterior.covariance.gram.rows[0].shape
     assert "leading ones of a random projection" in " ".join(m.provenance.description.notes)
+
+
+def test_of_rows_as_they_are_one_other_piece_is_in_memory_while_one_is_made(monkeypatch):
+    alive, most = [], []
+
+    def made(*args):
+        alive[:] = [row for row in alive if row() is not None]
+        most.append(len(alive))
+        found = compared_rows_at(*args)
+        alive.append(weakref.ref(found[0]))
+        return found
+
+    compared_rows_at = compared.rows_at
+    monkeypatch.setattr(compared, "rows_at", made)
+    monkeypatch.setattr(compared, "_PIECE", 200)
+    net, x, y = case("mlp", 16)
+    mapped(net, x, y, rows=14, projection=2)
+    assert len(most) > 20
+    assert max(most) == 1
 
 
 def test_all_rows_of_few_directions_are_not_called_exact():

@@ -17,7 +17,7 @@ from memorymaps.nets.sampled.rows.work import PassWork, products_of_rows
 MOST_OUTPUTS = 32  # outputs beyond which all C × C variances of an example are not asked for unasked
 NUMBERS = 4e8  # held at once: 3.2 GB in double precision, 4 GB with the process, its data and a batch (measured)
 PROJECTION_EXAMPLES = 64  # examples beside which projected rows are compared with rows as they are …
-PROJECTION_NUMBERS = 2**26  # … so many numbers of these held at once: 0.5 GB in double precision
+PROJECTION_NUMBERS = 2**25  # … so many numbers of these in a piece: 0.3 GB in double precision; two are held
 CALIBRATION_EXAMPLES = 512  # examples drawn at random that have both curvatures, where only a share has sampled rows
 _READS = 4  # passes over the data beside those for the rows' sizes: checks, ids, gradient and the map itself
 _EKFAC_PASSES = 3  # over the data: factors, eigenvalues, variances

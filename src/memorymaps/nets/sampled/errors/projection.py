@@ -46,20 +46,28 @@ class RowPieces:
         """Numbers in a row."""
         return max(1, row_numbers(self.pool.problem, self.kinds))
 
-    def read(self, stop: int | None = None) -> Iterator[tuple[slice, list[Any]]]:
+    def parts(self, stop: int | None = None) -> Iterator[slice]:
         """Pieces of the first rows."""
-        for part in chunk_slices(len(self.places) if stop is None else stop, self.width, _PIECE):
-            yield part, rows_at(self.pool.problem, list(self.kinds), self.places[part], self.pool.k)
+        return chunk_slices(len(self.places) if stop is None else stop, self.width, _PIECE)
+
+    def made(self, part: slice) -> list[Any]:
+        """The rows of a piece, of every group."""
+        return rows_at(self.pool.problem, list(self.kinds), self.places[part], self.pool.k)
 
     def gram(self, inverses: list[Tensor]) -> Tensor:
         """`A D⁻¹Aᵀ [m, m]`."""
         found = inverses[0].new_zeros(len(self.places), len(self.places))
-        for part, rows in self.read():
-            found[part, part] = products(rows, rows, inverses)
-            for other, columns in self.read(part.start):
-                found[part, other] = products(rows, columns, inverses)
-                found[other, part] = found[part, other].T
+        for part in self.parts():
+            self._fill(found, part, inverses)
         return found
+
+    def _fill(self, found: Tensor, part: slice, inverses: list[Tensor]) -> None:
+        """Products of a piece with itself and with those before it, of which one at a time is in memory."""
+        rows = self.made(part)
+        found[part, part] = products(rows, rows, inverses)
+        for other in self.parts(part.start):
+            found[part, other] = products(rows, self.made(other), inverses)
+            found[other, part] = found[part, other].T
 
 
 def products(rows: list[Any], others: list[Any], inverses: list[Tensor]) -> Tensor:
@@ -80,7 +88,8 @@ class UnprojectedCavities(Cavities):
         seen = group_rows(batch, self.groups, self.pieces.kinds)
         each = zip(seen, self.inverses, strict=True)
         own = sum((mine.example_gram(inverse) for mine, inverse in each), start=torch.tensor(0.0))
-        cross = torch.cat([products(seen, rows, self.inverses) for _, rows in self.pieces.read()], dim=1)
+        crossed = (products(seen, self.pieces.made(part), self.inverses) for part in self.pieces.parts())
+        cross = torch.cat(list(crossed), dim=1)
         yield slice(0, len(positions)), self.cavity(own, cross * self.weights.sqrt(), positions)
 
 
@@ -92,7 +101,7 @@ def projection_error(pool: RowPool, covariance: SampledCovariance, rows: int, pr
     prior = prior_covariance(problem, problem.prior)
     matrix = pieces.gram(inverses_of(prior.precisions))
     drawn = (covariance.owners, covariance.q, covariance.chance)
-    whole = SampledCovariance.of_products(prior, covariance.gram.rows, matrix, *drawn)
+    whole = SampledCovariance.of_products(prior, (), matrix, *drawn)  # its rows are made again
     same = whole.cavities(torch.float64)
     fields = {name: getattr(same, name) for name in same.__dataclass_fields__}
     plain = UnprojectedCavities(**fields, pieces=pieces, weights=whole.weights)

@@ -153,8 +153,9 @@ class _InMemory:
         self.pieces.append(rows)
 
     def joined(self) -> Any:
-        """All of them."""
-        return self.kind.concatenate(self.pieces)
+        """All of them; the pieces are let go, so that of all groups only one is in memory twice."""
+        pieces, self.pieces = self.pieces, []
+        return self.kind.concatenate(pieces)
 
 
 def _stores_for(
