@@ -264,7 +264,7 @@ def test_groups_are_left_out_together_and_written(tmp_path, capsys):
     assert (out / "groups.png").stat().st_size > 1000
     printed = capsys.readouterr().out
     assert "cooks_distance" in printed
-    held = "held as in the fit: preprocessing, by StandardScaler; the noise scale is held at its value"
+    held = "held as in the fit: preprocessing, by ColumnTransformer; the noise scale is held at its value"
     assert f"{held}\n\ngroups    {out / 'groups.csv'}" in printed  # the file has columns only
     assert len(mm.load(out / "map.parquet")) == 442
 
