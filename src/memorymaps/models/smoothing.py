@@ -115,7 +115,8 @@ def _with_own_curvature(curvature: Array, variance: Array, averaged: Callable[[A
         for _ in range(_OWN_ITERATIONS):
             v = np.where(alone, 1 / averaged(v, rows), v)
         own = averaged(v, rows)
-    found[rows] = np.where(alone & (np.abs(1 - own * v) < AT_BOUND), own, found[rows])
+        solved = alone & (np.abs(1 - own * v) < AT_BOUND)
+    found[rows] = np.where(solved, own, found[rows])
     return found
 
 
